@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What an episode is: the records that cross every border of the package.
+
+An episode of n actions is n + 1 rows. Which field means something where:
+
+=============  ======================  =========================  ==========================
+field          row 0, the reset        rows 1 … n-1               row n, the last
+=============  ======================  =========================  ==========================
+time           after ``reset``         after ``step``             after ``step``
+observation    what `reset` returned   what `step` returned       the final observation
+action         null (NaN, 0, empty)    the action taken           the action taken
+reward         NaN                     its reward                 its reward
+terminated     False                   False                      what the environment said
+truncated      False                   False                      the same, or True where the
+                                                                  user cut the episode off
+info           the reset's info        the step's info            the step's info
+=============  ======================  =========================  ==========================
+
+So a transition is rows k-1 and k: ``(observation[k-1], action[k], reward[k], terminated[k],
+truncated[k], observation[k])``, the final observation is always kept, and
+``where("reward > 0")`` needs no special case. A reset that no step follows is no episode.
+
+This module knows neither spaces nor files.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Step(NamedTuple):
+    """One row of an episode.
+
+    >>> step = Step(0.5, 3, 1, 1.0, False, True, {})
+    >>> step.done
+    True
+    """
+
+    time: float
+    """Unix time in seconds, just after the environment's call returned."""
+    observation: Any
+    action: Any
+    """The action that led here; the null action on the reset's row."""
+    reward: float
+    """The reward for that action; NaN on the reset's row."""
+    terminated: bool
+    truncated: bool
+    info: dict[Any, Any]
+
+    @property
+    def done(self) -> bool:
+        """Whether the episode ended here, whatever the reason."""
+        return self.terminated or self.truncated
+
+
+class SeedStep(NamedTuple):
+    """A row as gymbag 0.4.9 gave it: ``time, observation, action, reward, done, info``."""
+
+    time: float
+    observation: Any
+    action: Any
+    reward: float
+    done: bool
+    info: dict[Any, Any] | None
+
+
+class Transitions(NamedTuple):
+    """Transitions as arrays with one entry each; dicts and tuples of arrays for nested spaces."""
+
+    observation: Any
+    action: Any
+    reward: NDArray[np.float64]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    next_observation: Any
+
+
+class Ended(StrEnum):
+    """Why an episode has no further row."""
+
+    TERMINATED = "terminated"
+    """The environment reached a terminal state."""
+    TRUNCATED = "truncated"
+    """The environment cut the episode off, for example by a time limit."""
+    RESET = "reset"
+    """The user called `reset` in mid-episode."""
+    CLOSED = "closed"
+    """The user closed the recording in mid-episode."""
+    INTERRUPTED = "interrupted"
+    """The recording process died in mid-episode."""
+    UNKNOWN = "unknown"
+    """The format that the episode came from does not say."""
+
+
+def end_of(step: Step) -> Ended:
+    """Return what the environment said of an episode whose last row is `step`."""
+    if step.terminated:
+        return Ended.TERMINATED
+    return Ended.TRUNCATED if step.truncated else Ended.UNKNOWN
+
+
+class Episode(ABC):
+    """An episode of n actions, with Minari's field names.
+
+    Arrays have one entry for each row or action along their first axis; a Dict space gives a
+    dict of arrays, a Tuple space a tuple of them, and spaces whose values no array can hold
+    (Text, Sequence, Graph, OneOf) a tuple of values.
+    """
+
+    id: int
+    """Number of the episode in its source, from 0."""
+    seed: int | None
+    """The seed that `reset` was given; None if it was given none."""
+    options: dict[str, Any] | None
+    """The options that `reset` was given; None if it was given none."""
+    ended: Ended
+    """Why there is no further row."""
+
+    @abstractmethod
+    def steps(self) -> Iterator[Step]:
+        """Iterate over the n + 1 rows, the reset first. Every call starts anew."""
+
+    @property
+    @abstractmethod
+    def episode_length(self) -> int:
+        """n, the number of actions."""
+
+    @property
+    @abstractmethod
+    def observations(self) -> Any:
+        """n + 1 observations, the reset's first."""
+
+    @property
+    @abstractmethod
+    def actions(self) -> Any:
+        """n actions."""
+
+    @property
+    @abstractmethod
+    def rewards(self) -> NDArray[np.float64]:
+        """n rewards, float64."""
+
+    @property
+    @abstractmethod
+    def terminations(self) -> NDArray[np.bool_]:
+        """n flags; only the last can be True."""
+
+    @property
+    @abstractmethod
+    def truncations(self) -> NDArray[np.bool_]:
+        """n flags; only the last can be True."""
+
+    @property
+    @abstractmethod
+    def infos(self) -> list[dict[Any, Any]]:
+        """n + 1 info dicts, the reset's first."""
+
+    @property
+    @abstractmethod
+    def times(self) -> NDArray[np.float64]:
+        """n + 1 Unix times in seconds, float64; NaN where the source kept none."""
+
+    @property
+    def episode_return(self) -> float:
+        """The sum of the rewards."""
+        return float(sum(self.rewards.tolist()))
+
+    def __len__(self) -> int:
+        """Return n, the number of actions."""
+        return self.episode_length
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(id={self.id}, episode_length={self.episode_length}, "
+            f"episode_return={self.episode_return:g}, ended={self.ended.value!r}, "
+            f"seed={self.seed})"
+        )
+
+
+class MemoryEpisode(Episode):
+    """An episode held in memory as a list of rows.
+
+    >>> rows = [
+    ...     Step(0.0, 5, 0, math.nan, False, False, {}),
+    ...     Step(1.0, 6, 1, 2.5, True, False, {}),
+    ... ]
+    >>> MemoryEpisode(0, rows)
+    MemoryEpisode(id=0, episode_length=1, episode_return=2.5, ended='terminated', seed=None)
+    """
+
+    def __init__(
+        self,
+        id: int,
+        rows: Sequence[Step],
+        *,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,
+        ended: Ended | None = None,
+    ) -> None:
+        if not rows:
+            raise ValueError(f"episode {id} has no row; the reset is the least")
+        self.id = id
+        self.rows = rows
+        self.seed = seed
+        self.options = options
+        self.ended = end_of(rows[-1]) if ended is None else ended
+
+    def steps(self) -> Iterator[Step]:
+        """Iterate over the n + 1 rows, the reset first."""
+        return iter(self.rows)
+
+    @property
+    def episode_length(self) -> int:
+        """n, the number of actions."""
+        return len(self.rows) - 1
+
+    @cached_property
+    def observations(self) -> Any:
+        """n + 1 observations, stacked where arrays can hold them."""
+        return stack([row.observation for row in self.rows])
+
+    @cached_property
+    def actions(self) -> Any:
+        """n actions, stacked where arrays can hold them."""
+        return stack([row.action for row in self.rows[1:]])
+
+    @cached_property
+    def rewards(self) -> NDArray[np.float64]:
+        """n rewards, float64."""
+        return np.array([row.reward for row in self.rows[1:]], dtype=np.float64)
+
+    @cached_property
+    def terminations(self) -> NDArray[np.bool_]:
+        """n flags; only the last can be True."""
+        return np.array([row.terminated for row in self.rows[1:]], dtype=np.bool_)
+
+    @cached_property
+    def truncations(self) -> NDArray[np.bool_]:
+        """n flags; only the last can be True."""
+        return np.array([row.truncated for row in self.rows[1:]], dtype=np.bool_)
+
+    @property
+    def infos(self) -> list[dict[Any, Any]]:
+        """n + 1 info dicts, the reset's first."""
+        return [row.info for row in self.rows]
+
+    @cached_property
+    def times(self) -> NDArray[np.float64]:
+        """n + 1 Unix times in seconds, float64."""
+        return np.array([row.time for row in self.rows], dtype=np.float64)
+
+
+class Source(Protocol):
+    """Anything that holds episodes and says what they are: a Store, a Selection, a reader."""
+
+    @property
+    def name(self) -> str:
+        """The data set's name, usually the environment's id."""
+
+    @property
+    def description(self) -> str:
+        """What the user wrote about it."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the user kept with it."""
+
+    @property
+    def observation_space(self) -> Any:
+        """The observation space, or None where the source does not know it."""
+
+    @property
+    def action_space(self) -> Any:
+        """The action space, or None where the source does not know it."""
+
+    @property
+    def env_spec(self) -> str | None:
+        """The environment's spec as JSON, or None."""
+
+    def iter_episodes(self) -> Iterator[Episode]:
+        """Iterate over the episodes; every call starts anew."""
+
+
+class MemorySource:
+    """Episodes in memory, with what a data set says of itself.
+
+    >>> MemorySource([MemoryEpisode(0, [Step(0.0, 1, 0, math.nan, False, False, {})])])
+    <MemorySource '', 1 episodes>
+    """
+
+    def __init__(
+        self,
+        episodes: Iterable[Episode] = (),
+        *,
+        observation_space: Any = None,
+        action_space: Any = None,
+        name: str = "",
+        description: str = "",
+        metadata: dict[str, Any] | None = None,
+        env_spec: str | None = None,
+    ) -> None:
+        self.episodes = list(episodes)
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.name = name
+        self.description = description
+        self.metadata = dict(metadata or {})
+        self.env_spec = env_spec
+
+    def iter_episodes(self) -> Iterator[Episode]:
+        """Iterate over the episodes."""
+        return iter(self.episodes)
+
+    def __repr__(self) -> str:
+        return f"<MemorySource {self.name!r}, {len(self.episodes)} episodes>"
+
+
+def as_step(row: Any) -> Step:
+    """Return a row given as a `Step`, as its 7 fields, or as the 6 fields of gymbag 0.4.9.
+
+    Six fields do not say why an episode is done: it counts as terminated.
+
+    >>> as_step((0.0, 7, 1, 1.0, True, None))
+    Step(time=0.0, observation=7, action=1, reward=1.0, terminated=True, truncated=False, info={})
+    """
+    if isinstance(row, Step):
+        return row
+    if len(row) == len(Step._fields):
+        return Step(*row)
+    if len(row) != len(SeedStep._fields):
+        raise ValueError(
+            f"a step has 7 fields {Step._fields} or 6 {SeedStep._fields}; found {len(row)}: {row!r}"
+        )
+    time, observation, action, reward, done, info = row
+    reward = math.nan if reward is None else reward
+    return Step(time, observation, action, reward, bool(done), False, info or {})
+
+
+def iter_rows(source: Any) -> Iterator[Iterator[Step]]:
+    """Iterate over the episodes of any source as iterators of rows.
+
+    `source` is a `Source`, or an iterable of `Episode`, or of iterables of rows.
+
+    >>> [len(list(rows)) for rows in iter_rows([[(0.0, 7, 1, 1.0, True, None)]])]
+    [1]
+    """
+    episodes = source.iter_episodes() if hasattr(source, "iter_episodes") else iter(source)
+    for episode in episodes:
+        if isinstance(episode, Episode):
+            yield episode.steps()
+        else:
+            yield map(as_step, episode)
+
+
+def stack(values: Sequence[Any]) -> Any:
+    """Put values of one space into one batch: arrays, dicts and tuples of arrays, else a tuple.
+
+    >>> stack([{"a": np.int64(1)}, {"a": np.int64(2)}])
+    {'a': array([1, 2])}
+    >>> stack(["x", "y"])
+    ('x', 'y')
+    """
+    if not values:
+        return np.empty(0)
+    first = values[0]
+    kind = type(first)
+    if any(type(value) is not kind for value in values):
+        return tuple(values)
+    if isinstance(first, np.ndarray):
+        alike = all(v.shape == first.shape and v.dtype == first.dtype for v in values)
+        return np.stack(values) if alike else tuple(values)
+    if isinstance(first, np.generic | bool | int | float):
+        return np.array(values)
+    if isinstance(first, dict) and all(v.keys() == first.keys() for v in values):
+        return {key: stack([value[key] for value in values]) for key in first}
+    return tuple(values)
