@@ -6,7 +6,7 @@
     GymbagError
     ├── SchemaError (ValueError)         a value does not fit its space, or two spaces differ
     │   └── UnsupportedSpace (TypeError) nobody has said how to store this space
-    ├── EpisodeError (RuntimeError)      reset and step were called in an order that means nothing
+    ├── EpisodeError (RuntimeError)      `reset` and `step` came in a senseless order
     ├── QueryError (ValueError)          the text of a question is not understood
     ├── FormatError (ValueError)         a file of another format cannot be read or written
     ├── CompareError (ValueError)        two sources cannot be compared at all
@@ -72,7 +72,7 @@ class FileBusy(FileError):
 
 
 class NoSuchDataset(FileError, LookupError):
-    """The file is ours, but the data set is not in it, or it holds several and none was named."""
+    """The data set is not in the file, or the file holds several and none was named."""
 
 
 class RecordingWarning(UserWarning):

@@ -73,7 +73,7 @@ class SeedStep(NamedTuple):
 
 
 class Transitions(NamedTuple):
-    """Transitions as arrays with one entry each; dicts and tuples of arrays for nested spaces."""
+    """Transitions as arrays with one entry each; nested spaces give dicts and tuples of arrays."""
 
     observation: Any
     action: Any
@@ -136,37 +136,37 @@ class Episode(ABC):
     @property
     @abstractmethod
     def observations(self) -> Any:
-        """n + 1 observations, the reset's first."""
+        """The n + 1 observations, the reset's first."""
 
     @property
     @abstractmethod
     def actions(self) -> Any:
-        """n actions."""
+        """The n actions."""
 
     @property
     @abstractmethod
     def rewards(self) -> NDArray[np.float64]:
-        """n rewards, float64."""
+        """The n rewards, float64."""
 
     @property
     @abstractmethod
     def terminations(self) -> NDArray[np.bool_]:
-        """n flags; only the last can be True."""
+        """The n flags; only the last can be True."""
 
     @property
     @abstractmethod
     def truncations(self) -> NDArray[np.bool_]:
-        """n flags; only the last can be True."""
+        """The n flags; only the last can be True."""
 
     @property
     @abstractmethod
     def infos(self) -> list[dict[Any, Any]]:
-        """n + 1 info dicts, the reset's first."""
+        """The n + 1 info dicts, the reset's first."""
 
     @property
     @abstractmethod
     def times(self) -> NDArray[np.float64]:
-        """n + 1 Unix times in seconds, float64; NaN where the source kept none."""
+        """The n + 1 Unix times in seconds, float64; NaN where the source kept none."""
 
     @property
     def episode_return(self) -> float:
@@ -224,37 +224,37 @@ class MemoryEpisode(Episode):
 
     @cached_property
     def observations(self) -> Any:
-        """n + 1 observations, stacked where arrays can hold them."""
+        """The n + 1 observations, stacked where arrays can hold them."""
         return stack([row.observation for row in self.rows])
 
     @cached_property
     def actions(self) -> Any:
-        """n actions, stacked where arrays can hold them."""
+        """The n actions, stacked where arrays can hold them."""
         return stack([row.action for row in self.rows[1:]])
 
     @cached_property
     def rewards(self) -> NDArray[np.float64]:
-        """n rewards, float64."""
+        """The n rewards, float64."""
         return np.array([row.reward for row in self.rows[1:]], dtype=np.float64)
 
     @cached_property
     def terminations(self) -> NDArray[np.bool_]:
-        """n flags; only the last can be True."""
+        """The n flags; only the last can be True."""
         return np.array([row.terminated for row in self.rows[1:]], dtype=np.bool_)
 
     @cached_property
     def truncations(self) -> NDArray[np.bool_]:
-        """n flags; only the last can be True."""
+        """The n flags; only the last can be True."""
         return np.array([row.truncated for row in self.rows[1:]], dtype=np.bool_)
 
     @property
     def infos(self) -> list[dict[Any, Any]]:
-        """n + 1 info dicts, the reset's first."""
+        """The n + 1 info dicts, the reset's first."""
         return [row.info for row in self.rows]
 
     @cached_property
     def times(self) -> NDArray[np.float64]:
-        """n + 1 Unix times in seconds, float64."""
+        """The n + 1 Unix times in seconds, float64."""
         return np.array([row.time for row in self.rows], dtype=np.float64)
 
 
@@ -328,8 +328,8 @@ def as_step(row: Any) -> Step:
 
     Six fields do not say why an episode is done: it counts as terminated.
 
-    >>> as_step((0.0, 7, 1, 1.0, True, None))
-    Step(time=0.0, observation=7, action=1, reward=1.0, terminated=True, truncated=False, info={})
+    >>> as_step((0.0, 7, 1, 1.0, True, None)).terminated
+    True
     """
     if isinstance(row, Step):
         return row
@@ -337,7 +337,8 @@ def as_step(row: Any) -> Step:
         return Step(*row)
     if len(row) != len(SeedStep._fields):
         raise ValueError(
-            f"a step has 7 fields {Step._fields} or 6 {SeedStep._fields}; found {len(row)}: {row!r}"
+            f"a step has the 7 fields {Step._fields} or the 6 {SeedStep._fields}; "
+            f"found {len(row)}: {row!r:.200}"
         )
     time, observation, action, reward, done, info = row
     reward = math.nan if reward is None else reward

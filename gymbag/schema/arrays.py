@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Spaces whose values are one array or number: Box, Discrete, MultiDiscrete, MultiBinary."""
+
+from __future__ import annotations
+
+import math
+import operator
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gymbag.errors import RecordingWarning
+from gymbag.schema import jsonable
+from gymbag.schema.codecs import Arrays, Batch, Description, SpaceCodec, register_space
+from gymbag.schema.columns import Column
+
+SMALL = 256
+"""Up to this many values, a Discrete value is looked up instead of converted."""
+
+
+def smallest_dtype(low: int, high: int) -> np.dtype:
+    """Return the smallest integer dtype that holds `low`, `high` and 0.
+
+    >>> smallest_dtype(0, 3), smallest_dtype(-1, 200)
+    (dtype('uint8'), dtype('int16'))
+    """
+    low, high = min(low, 0), max(high, 0)
+    for name in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"):
+        limits = np.iinfo(name)
+        if limits.min <= low and high <= limits.max:
+            return np.dtype(f"<{name}")
+    raise ValueError(f"no integer dtype holds both {low} and {high}")
+
+
+class ArrayCodec(SpaceCodec):
+    """Values that are arrays of one dtype and shape, stored in a dtype that holds them all."""
+
+    def __init__(self, description: Description, path: str, frame: str) -> None:
+        super().__init__(description, path, frame)
+        self.dtype = np.dtype(description["dtype"])
+        """The dtype of the values as the user knows them."""
+        self.shape = tuple(description["shape"])
+        self.stored = self.stored_dtype()
+        self._said = False
+        if math.prod(self.shape):
+            self.columns = (Column(path, self.stored, self.shape, frame),)
+
+    @abstractmethod
+    def stored_dtype(self) -> np.dtype:
+        """Return the dtype of the column."""
+
+    def snapshot(self, value: Any) -> bytes:
+        """Return the bytes of the array in the column's dtype."""
+        if (
+            type(value) is np.ndarray
+            and value.dtype is self.stored
+            and value.shape == self.shape
+        ):
+            return value.tobytes()
+        return self._fit(value).tobytes()
+
+    def _fit(self, value: Any) -> NDArray[Any]:
+        try:
+            given = np.asarray(value)
+            with np.errstate(all="ignore"):
+                fitted = given.astype(self.stored)
+                same = fitted == given
+        except (TypeError, ValueError) as error:
+            raise self.misfit(f"{type(value).__name__} is no such array ({error})") from None
+        if given.shape != self.shape:
+            raise self.misfit(f"found an array of shape {given.shape}")
+        if not np.all(same | ((fitted != fitted) & (given != given))):
+            if self.stored.kind != "f":
+                raise self.misfit(f"found {given.dtype} values that {self.stored} cannot hold")
+            self._say_rounded(given.dtype)
+        return fitted
+
+    def _say_rounded(self, found: np.dtype) -> None:
+        if not self._said:
+            self._said = True
+            warnings.warn(
+                f"{self.path}: {found} values do not fit the space's {self.stored} exactly and "
+                f"are stored rounded; give the space dtype={found} to keep them as they are",
+                RecordingWarning,
+                stacklevel=2,
+            )
+
+    def encode(self, snapshots: Sequence[bytes]) -> Arrays:
+        """Return the values as one array."""
+        if not self.columns:
+            return []
+        shape = (len(snapshots), *self.shape)
+        return [np.frombuffer(b"".join(snapshots), dtype=self.stored).reshape(shape)]
+
+    def decode(self, arrays: Iterator[NDArray[Any]], n: int) -> NDArray[Any]:
+        """Return the values in the space's own dtype."""
+        if not self.columns:
+            return np.zeros((n, *self.shape), dtype=self.dtype)
+        return next(arrays).astype(self.dtype, copy=False)
+
+    def pick(self, batch: Batch, index: int) -> Any:
+        """Return one value; an array also where its shape is ()."""
+        return batch[index, ...]
+
+    def null(self) -> Any:
+        """Return NaN where the dtype has it, else 0."""
+        return np.full(self.shape, math.nan if self.dtype.kind == "f" else 0, dtype=self.dtype)
+
+    def __repr__(self) -> str:
+        return f"an array of shape {self.shape} and dtype {self.dtype}"
+
+
+@register_space("Box")
+class BoxCodec(ArrayCodec):
+    """Box: any dtype and shape. Bounds that are the same everywhere are described once."""
+
+    @classmethod
+    def describe(cls, space: Any, path: str) -> Description:
+        """Return shape, dtype and bounds."""
+        return {
+            "dtype": np.dtype(space.dtype).name,
+            "shape": list(space.shape),
+            "low": _describe_bound(space.low),
+            "high": _describe_bound(space.high),
+        }
+
+    def restore(self, spaces: Any) -> Any:
+        """Return the Box."""
+        low, high = (
+            np.broadcast_to(jsonable.decode(self.description[bound]), self.shape)
+            for bound in ("low", "high")
+        )
+        return spaces.Box(low.astype(self.dtype), high.astype(self.dtype), dtype=self.dtype)
+
+    def stored_dtype(self) -> np.dtype:
+        """Return the space's own dtype."""
+        return self.dtype
+
+
+def _describe_bound(bound: NDArray[Any]) -> Any:
+    """Return a bound as one number if it is the same everywhere, else as an array."""
+    if bound.size == 0:
+        return 0
+    if np.all(bound == bound.flat[0]):
+        return jsonable.encode(bound.flat[0].item())
+    return jsonable.encode(bound)
+
+
+@register_space("MultiDiscrete")
+class MultiDiscreteCodec(ArrayCodec):
+    """MultiDiscrete, in the smallest dtype that holds every value."""
+
+    @classmethod
+    def describe(cls, space: Any, path: str) -> Description:
+        """Return shape, dtype, counts and starts."""
+        description = {
+            "dtype": np.dtype(space.dtype).name,
+            "shape": list(space.nvec.shape),
+            "nvec": space.nvec.tolist(),
+        }
+        start = getattr(space, "start", None)
+        if start is not None and np.any(start):
+            description["start"] = np.asarray(start).tolist()
+        return description
+
+    def restore(self, spaces: Any) -> Any:
+        """Return the MultiDiscrete."""
+        start = self.description.get("start")
+        more = {} if start is None else {"start": np.array(start)}
+        nvec = np.array(self.description["nvec"])
+        return spaces.MultiDiscrete(nvec, dtype=self.dtype, **more)
+
+    def stored_dtype(self) -> np.dtype:
+        """Return the smallest dtype that holds every value."""
+        nvec = np.array(self.description["nvec"], dtype=object)
+        start = np.array(self.description.get("start", 0), dtype=object)
+        last = start + nvec - 1
+        return smallest_dtype(int(np.min(start)), int(np.max(last)) if last.size else 0)
+
+
+@register_space("MultiBinary")
+class MultiBinaryCodec(ArrayCodec):
+    """MultiBinary, a byte for each flag."""
+
+    @classmethod
+    def describe(cls, space: Any, path: str) -> Description:
+        """Return shape and dtype."""
+        n = space.n if isinstance(space.n, int) else [int(size) for size in space.n]
+        return {"dtype": np.dtype(space.dtype).name, "shape": list(space.shape), "n": n}
+
+    def restore(self, spaces: Any) -> Any:
+        """Return the MultiBinary."""
+        n = self.description["n"]
+        return spaces.MultiBinary(n if isinstance(n, int) else tuple(n))
+
+    def stored_dtype(self) -> np.dtype:
+        """Return the space's own dtype, int8."""
+        return self.dtype
+
+
+@register_space("Discrete")
+class DiscreteCodec(SpaceCodec):
+    """Discrete, in the smallest dtype that holds every value and 0."""
+
+    def __init__(self, description: Description, path: str, frame: str) -> None:
+        super().__init__(description, path, frame)
+        self.dtype = np.dtype(description["dtype"])
+        self.start = int(description["start"])
+        self.n = int(description["n"])
+        stored = smallest_dtype(self.start, self.start + self.n - 1)
+        self.columns = (Column(path, stored, (), frame),)
+        self._known = {
+            0: 0,
+            **{v: v for v in range(self.start, self.start + min(self.n, SMALL))},
+        }
+
+    @classmethod
+    def describe(cls, space: Any, path: str) -> Description:
+        """Return count, start and dtype."""
+        return {
+            "n": int(space.n),
+            "start": int(getattr(space, "start", 0)),
+            "dtype": np.dtype(space.dtype).name,
+        }
+
+    def restore(self, spaces: Any) -> Any:
+        """Return the Discrete."""
+        more = {} if self.dtype == np.int64 else {"dtype": self.dtype}
+        return spaces.Discrete(self.n, start=self.start, **more)
+
+    def null(self) -> Any:
+        """Return 0."""
+        return self.dtype.type(0)
+
+    def snapshot(self, value: Any) -> int:
+        """Return the value as an int."""
+        try:
+            return self._known[value]
+        except (KeyError, TypeError):
+            return self._fit(value)
+
+    def _fit(self, value: Any) -> int:
+        try:
+            number = operator.index(np.asarray(value).reshape(()).item())
+        except (TypeError, ValueError):
+            raise self.misfit(f"found {value!r}") from None
+        if number and not self.start <= number < self.start + self.n:
+            raise self.misfit(f"found {number}")
+        return number
+
+    def encode(self, snapshots: Sequence[int]) -> Arrays:
+        """Return the values as one array."""
+        return [np.array(snapshots, dtype=self.columns[0].dtype)]
+
+    def decode(self, arrays: Iterator[NDArray[Any]], n: int) -> NDArray[Any]:
+        """Return the values in the space's own dtype."""
+        return next(arrays).astype(self.dtype, copy=False)
+
+    def __repr__(self) -> str:
+        return f"an integer from {self.start} to {self.start + self.n - 1}"
