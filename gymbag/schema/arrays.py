@@ -7,7 +7,7 @@ import math
 import operator
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,10 @@ from gymbag.errors import RecordingWarning
 from gymbag.schema import jsonable
 from gymbag.schema.codecs import Arrays, Batch, Description, SpaceCodec, register_space
 from gymbag.schema.columns import Column
+from gymbag.schema.slabs import Slabs
 
+WIDE = 4096
+"""From this many bytes on, memory for copies is kept and used again."""
 SMALL = 256
 """Up to this many values, a Discrete value is looked up instead of converted."""
 
@@ -46,22 +49,33 @@ class ArrayCodec(SpaceCodec):
         self.shape = tuple(description["shape"])
         self.stored = self.stored_dtype()
         self._said = False
+        self._slabs: Slabs | None = None
         if math.prod(self.shape):
-            self.columns = (Column(path, self.stored, self.shape, frame),)
+            column = Column(path, self.stored, self.shape, frame)
+            self.columns = (column,)
+            if column.nbytes >= WIDE:
+                self._slabs = Slabs(self.stored, self.shape)
+        # It runs once per step: a closure finds all it needs at hand, a method looks it up.
+        self.snapshot = self._bind_snapshot()  # type: ignore[assignment,method-assign]
 
     @abstractmethod
     def stored_dtype(self) -> np.dtype:
         """Return the dtype of the column."""
 
-    def snapshot(self, value: Any) -> bytes:
-        """Return the bytes of the array in the column's dtype."""
-        if (
-            type(value) is np.ndarray
-            and value.dtype is self.stored
-            and value.shape == self.shape
-        ):
-            return value.tobytes()
-        return self._fit(value).tobytes()
+    def _bind_snapshot(self) -> Callable[[Any], Any]:
+        array_type, stored, shape, fit = np.ndarray, self.stored, self.shape, self._fit
+        copy = np.ndarray.tobytes if self._slabs is None else self._slabs.copy
+
+        def snapshot(value: Any) -> Any:
+            if type(value) is array_type and value.dtype is stored and value.shape == shape:
+                return copy(value)
+            return copy(fit(value))
+
+        return snapshot
+
+    def snapshot(self, value: Any) -> Any:
+        """Return the value's bytes in the column's dtype, or where a wide one was copied to."""
+        return self._bind_snapshot()(value)
 
     def _fit(self, value: Any) -> NDArray[Any]:
         try:
@@ -89,10 +103,12 @@ class ArrayCodec(SpaceCodec):
                 stacklevel=2,
             )
 
-    def encode(self, snapshots: Sequence[bytes]) -> Arrays:
+    def encode(self, snapshots: Sequence[Any]) -> Arrays:
         """Return the values as one array."""
         if not self.columns:
             return []
+        if self._slabs is not None and snapshots:
+            return [self._slabs.join(snapshots)]
         shape = (len(snapshots), *self.shape)
         return [np.frombuffer(b"".join(snapshots), dtype=self.stored).reshape(shape)]
 
@@ -213,10 +229,19 @@ class DiscreteCodec(SpaceCodec):
         self.n = int(description["n"])
         stored = smallest_dtype(self.start, self.start + self.n - 1)
         self.columns = (Column(path, stored, (), frame),)
-        self._known = {
-            0: 0,
-            **{v: v for v in range(self.start, self.start + min(self.n, SMALL))},
-        }
+        self.snapshot = self._bind_snapshot()  # type: ignore[assignment,method-assign]
+
+    def _bind_snapshot(self) -> Callable[[Any], int]:
+        few = range(self.start, self.start + min(self.n, SMALL))
+        known, fit = {0: 0, **{value: value for value in few}}, self._fit
+
+        def snapshot(value: Any) -> int:
+            try:
+                return known[value]
+            except (KeyError, TypeError):
+                return fit(value)
+
+        return snapshot
 
     @classmethod
     def describe(cls, space: Any, path: str) -> Description:
@@ -238,10 +263,7 @@ class DiscreteCodec(SpaceCodec):
 
     def snapshot(self, value: Any) -> int:
         """Return the value as an int."""
-        try:
-            return self._known[value]
-        except (KeyError, TypeError):
-            return self._fit(value)
+        return self._fit(value)
 
     def _fit(self, value: Any) -> int:
         try:

@@ -30,7 +30,6 @@ MOST_COLUMNS = 256
 """Keys beyond this many go into the JSON cell: some environments make up keys as they go."""
 TEXT_BYTES = 64
 """Texts of more UTF-8 bytes go into the JSON cell."""
-INT64 = range(-(2**63), 2**63)
 
 CELL = "info"
 """The path of the JSON cell."""
@@ -103,8 +102,7 @@ class InfoEncoder:
     """Collects info dicts row by row.
 
     >>> encoder = InfoEncoder()
-    >>> encoder.add({"lives": 3})
-    >>> encoder.add({})
+    >>> encoder.add(0, {"lives": 3})
     >>> block = encoder.take(2)
     >>> block.values["info.lives"], block.values["info.lives#has"]
     (array([3, 0]), array([ True, False]))
@@ -116,34 +114,31 @@ class InfoEncoder:
         self._rows: list[list[int]] = [[] for _ in self.columns]
         self._values: list[list[Any]] = [[] for _ in self.columns]
         self._cells: dict[int, bytes] = {}
-        self._count = 0
         self._said: set[Any] = set()
 
-    def add(self, info: Mapping[Any, Any]) -> None:
-        """Take the info of the next row."""
-        if info:
-            rest = self._add(info, ())
-            if rest:
-                self._cells[self._count] = self._cell(rest)
-        self._count += 1
+    def add(self, row: int, info: Mapping[Any, Any]) -> None:
+        """Take the info of a row; rows ascend, and those without one may be left out."""
+        rest = self._add(row, info, ())
+        if rest:
+            self._cells[row] = self._cell(rest)
 
-    def _add(self, info: Mapping[Any, Any], above: Keys) -> dict[Any, Any]:
+    def _add(self, row: int, info: Mapping[Any, Any], above: Keys) -> dict[Any, Any]:
         """Put what has a column there, and return the rest."""
         rest: dict[Any, Any] = {}
         for key, value in info.items():
             column = self._index.get(((*above, key), type(value)))
             if column is not None and (type(value) not in (int, str) or _fits(value)):
-                self._rows[column].append(self._count)
+                self._rows[column].append(row)
                 self._values[column].append(value)
             elif type(value) is dict and value and type(key) is str:
-                inner = self._add(value, (*above, key))
+                inner = self._add(row, value, (*above, key))
                 if inner:
                     rest[key] = inner
-            elif not self._open_column(key, value, above):
+            elif not self._open_column(row, key, value, above):
                 rest[key] = value
         return rest
 
-    def _open_column(self, key: Any, value: Any, above: Keys) -> bool:
+    def _open_column(self, row: int, key: Any, value: Any, above: Keys) -> bool:
         """Open a column with `value` as its first, if it can have one."""
         cls = type(value)
         if cls not in TYPE_NAMES or type(key) is not str or not _fits(value):
@@ -154,7 +149,7 @@ class InfoEncoder:
         self._index[keys, cls] = len(self.columns)
         name = TYPE_NAMES[cls]
         self.columns.append(InfoColumn(self._name(keys, name), keys, name))
-        self._rows.append([self._count])
+        self._rows.append([row])
         self._values.append([value])
         return True
 
@@ -219,23 +214,26 @@ class InfoEncoder:
             names = (column.name for column in CELL_COLUMNS)
             values.update(zip(names, join_bytes(cells), strict=True))
         self._cells = {row - n: cell for row, cell in self._cells.items()}
-        self._count -= n
         return InfoBlock(tuple(self.columns), values)
 
-    def drop_last(self) -> None:
+    def drop(self, row: int) -> None:
         """Forget the last row."""
-        self._count -= 1
-        self._cells.pop(self._count, None)
+        self._cells.pop(row, None)
         for rows, found in zip(self._rows, self._values, strict=True):
-            if rows and rows[-1] == self._count:
+            if rows and rows[-1] == row:
                 rows.pop()
                 found.pop()
+
+
+def fits_int64(value: int) -> bool:
+    """Return whether an int fits 64 bits."""
+    return -(2**63) <= value < 2**63
 
 
 def _fits(value: Any) -> bool:
     """Return whether a value comes back equal from the column of its type."""
     if type(value) is int:
-        return value in INT64
+        return fits_int64(value)
     if type(value) is str:
         try:
             return len(value.encode()) <= TEXT_BYTES and not value.endswith("\0")

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Resets and steps become blocks of columns: pure, no file, no clock, no thread.
+
+The last row of a running episode is held back, for only what comes next tells whether it is
+the last: a `reset` or a `close` then marks it as truncated, or drops it if the episode has no
+step at all. Everything before it may leave as a `Block` at any time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gymbag.errors import EpisodeError, SchemaError
+from gymbag.schema import Schema
+from gymbag.schema.info import InfoBlock, InfoColumn, InfoEncoder
+from gymbag.steps import Ended
+
+FIELDS = 6
+"""Cells of a row: time, observation, action, reward, terminated, truncated."""
+REWARD = 3
+"""Which of them the reward is."""
+BLOCK_BYTES = 4 << 20
+"""About as many bytes make a block."""
+BLOCK_ROWS = 2048
+
+
+def block_rows(row_nbytes: int) -> int:
+    """Return how many rows make a block: a power of two, so that blocks fit into chunks.
+
+    >>> block_rows(100_831), block_rows(43)
+    (32, 2048)
+    """
+    rows = min(BLOCK_ROWS, BLOCK_BYTES // max(1, row_nbytes))
+    return 1 << max(0, rows.bit_length() - 1)
+
+
+class EpisodeRow(NamedTuple):
+    """What the table of episodes says of one."""
+
+    id: int
+    first_row: int
+    """Number of its reset's row in the data set."""
+    rows: int
+    """Rows, the reset's included."""
+    episode_return: float
+    start_time: float
+    """Unix time of its reset, in seconds."""
+    end_time: float
+    """Unix time of its last row, in seconds."""
+    ended: Ended
+    seed: int | None
+    options: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows that follow one another, ready to append; and the episodes that end in them."""
+
+    rows: int
+    columns: dict[str, NDArray[Any]]
+    """Arrays by column name: one entry for each row, or for each item of ragged rows."""
+    info: InfoBlock
+    episodes: tuple[EpisodeRow, ...]
+
+
+class EpisodeBuilder:
+    """Collects the rows of one environment, episode after episode.
+
+    >>> from gymnasium.spaces import Discrete
+    >>> builder = EpisodeBuilder(Schema.from_spaces(Discrete(9), Discrete(2)))
+    >>> builder.reset(4, {}, seed=None, options=None, at=0.0)
+    >>> builder.step(1, 5, 2.5, True, False, {}, 0.1)
+    False
+    >>> block = builder.take()
+    >>> block.rows, block.columns["observation"].tolist(), block.episodes[0].episode_return
+    (2, [4, 5], 2.5)
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        info_columns: Iterable[InfoColumn] = (),
+        rows: int = 0,
+        episodes: int = 0,
+    ) -> None:
+        """Continue a data set of so many rows and episodes.
+
+        Args:
+            schema: its columns.
+            info_columns: the columns that its infos have so far.
+            rows: how many rows it has.
+            episodes: how many episodes it has.
+        """
+        self.schema = schema
+        self.running = False
+        """Whether an episode has begun and not ended."""
+        self._info = InfoEncoder(info_columns)
+        self._cells: list[Any] = []
+        self._first_row = rows
+        self._next_episode = episodes
+        self._row_step = 0
+        self._starts: list[int] = []
+        self._start_row = 0
+        self._start_time = 0.0
+        self._seed: int | None = None
+        self._options: Mapping[str, Any] | None = None
+        self._return = 0.0
+        self._finished: list[EpisodeRow] = []
+        self._block_rows = block_rows(schema.row_nbytes)
+        self._null_action = schema.action.snapshot(schema.action.null())
+        # It runs once per step: a closure finds all it needs at hand, a method looks it up.
+        self.step = self._bind_step()  # type: ignore[method-assign]
+
+    @property
+    def pending(self) -> int:
+        """How many rows are here, the one held back included."""
+        return len(self._cells) // FIELDS
+
+    def reset(
+        self,
+        observation: Any,
+        info: Mapping[Any, Any],
+        *,
+        seed: int | None,
+        options: Mapping[str, Any] | None,
+        at: float,
+    ) -> None:
+        """Begin an episode; one that still runs is closed as cut off by the user.
+
+        Raises:
+            SchemaError: the observation does not fit its space; no episode has begun.
+        """
+        if self.running:
+            self.close(Ended.RESET)
+        snapshot = self.schema.observation.snapshot(observation)
+        here = len(self._cells) // FIELDS
+        self._starts.append(here)
+        self._start_row = self._first_row + here
+        self._start_time = at
+        self._seed = None if seed is None else int(seed)
+        self._options = options
+        self._return = 0.0
+        if info:
+            self._info.add(here, info)
+        self._cells.extend((at, snapshot, self._null_action, math.nan, False, False))
+        self.running = True
+
+    def step(
+        self,
+        action: Any,
+        observation: Any,
+        reward: float,
+        terminated: bool,
+        truncated: bool,
+        info: Mapping[Any, Any],
+        at: float,
+    ) -> bool:
+        """Add a row, and return whether so many wait that it is time to `take` them.
+
+        Raises:
+            EpisodeError: no episode runs.
+            SchemaError: a value does not fit its space; nothing is added.
+        """
+        return self._bind_step()(action, observation, reward, terminated, truncated, info, at)
+
+    def _bind_step(self) -> Callable[..., bool]:
+        observe, act = self.schema.observation.snapshot, self.schema.action.snapshot
+        cells, extend, add_info = self._cells, self._cells.extend, self._info.add
+        due, fields = (self._block_rows + 1) * FIELDS, FIELDS
+
+        def step(
+            action: Any,
+            observation: Any,
+            reward: float,
+            terminated: bool,
+            truncated: bool,
+            info: Mapping[Any, Any],
+            at: float,
+        ) -> bool:
+            if not self.running:
+                raise EpisodeError("step: no episode is running; call reset first")
+            observed, acted = observe(observation), act(action)
+            if type(reward) is not float:
+                reward = _number(reward)
+            if info:
+                add_info(len(cells) // fields, info)
+            extend((at, observed, acted, reward, terminated, truncated))
+            if terminated or truncated:
+                self._finish(Ended.TERMINATED if terminated else Ended.TRUNCATED)
+            return len(cells) >= due
+
+        return step
+
+    def close(self, ended: Ended = Ended.CLOSED) -> None:
+        """End the running episode, if one runs; one without a step is dropped."""
+        if not self.running:
+            return
+        if self._starts and self._starts[-1] == self.pending - 1:
+            self.running = False
+            del self._cells[-FIELDS:]
+            self._info.drop(self._starts.pop())
+            return
+        self._cells[-1] = True
+        self._finish(ended)
+
+    def _finish(self, ended: Ended) -> None:
+        self.running = False
+        cells = self._cells
+        first = max(0, self._start_row + 1 - self._first_row)
+        self._finished.append(
+            EpisodeRow(
+                self._next_episode + len(self._finished),
+                self._start_row,
+                self._first_row + len(cells) // FIELDS - self._start_row,
+                self._return + sum(cells[first * FIELDS + REWARD :: FIELDS]),
+                self._start_time,
+                cells[-FIELDS],
+                ended,
+                self._seed,
+                self._options,
+            )
+        )
+
+    def take(self) -> Block:
+        """Return the rows that may leave, a block of them at most, and forget them."""
+        n = min(self._block_rows, self.pending - self.running)
+        cells = self._cells[: n * FIELDS]
+        del self._cells[: n * FIELDS]
+        times, observations, actions, rewards, terminated, truncated = (
+            cells[field::FIELDS] for field in range(FIELDS)
+        )
+        columns = self._number_rows(n)
+        columns["time"] = np.array(times, dtype=np.float64)
+        columns["reward"] = np.array(rewards, dtype=np.float64)
+        columns["terminated"] = np.array(terminated, dtype=np.bool_)
+        columns["truncated"] = np.array(truncated, dtype=np.bool_)
+        for codec, values in (
+            (self.schema.observation, observations),
+            (self.schema.action, actions),
+        ):
+            names = (column.name for column in codec.columns)
+            columns.update(zip(names, codec.encode(values), strict=True))
+        self._first_row += n
+        if self.running:
+            first = max(0, self._start_row + 1 - (self._first_row - n))
+            self._return += sum(rewards[first:])
+        whole = [e for e in self._finished if e.first_row + e.rows <= self._first_row]
+        del self._finished[: len(whole)]
+        self._next_episode += len(whole)
+        episodes = tuple(whole)
+        return Block(n, columns, self._info.take(n), episodes)
+
+    def _number_rows(self, n: int) -> dict[str, NDArray[Any]]:
+        """Return the columns `episode` and `step` of the first n rows, and forget their starts."""
+        starts = [start for start in self._starts if start < n]
+        self._starts = [start - n for start in self._starts if start >= n]
+        episode = np.zeros(n, dtype=np.int64)
+        episode[starts] = 1
+        goes_on = self._row_step > 0
+        episode = np.cumsum(episode) + (self._next_episode - 1 + goes_on)
+        origin = np.full(n, -self._row_step, dtype=np.int64)
+        origin[starts] = starts
+        step = np.arange(n) - np.maximum.accumulate(origin)
+        leaves_off = self.pending and not (self._starts and self._starts[0] == 0)
+        self._row_step = int(step[-1]) + 1 if n and leaves_off else self._row_step * (not n)
+        return {"episode": episode.astype(np.uint32), "step": step.astype(np.uint32)}
+
+
+def _number(reward: Any) -> float:
+    """Return a reward as a float."""
+    try:
+        return float(np.asarray(reward, dtype=np.float64).reshape(()))
+    except (TypeError, ValueError):
+        raise SchemaError(
+            f"reward: found {reward!r:.80} ({type(reward).__name__}); expected one number"
+        ) from None
