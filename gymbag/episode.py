@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gymbag.errors import EpisodeError, SchemaError
 from gymbag.schema import Schema
 from gymbag.schema.info import InfoBlock, InfoColumn, InfoEncoder
-from gymbag.steps import Ended
+from gymbag.steps import CUT_OFF, Ended
 
 FIELDS = 6
 """Cells of a row: time, observation, action, reward, terminated, truncated."""
@@ -207,7 +207,8 @@ class EpisodeBuilder:
             del self._cells[-FIELDS:]
             self._info.drop(self._starts.pop())
             return
-        self._cells[-1] = True
+        if ended in CUT_OFF:
+            self._cells[-1] = True
         self._finish(ended)
 
     def _finish(self, ended: Ended) -> None:
@@ -258,7 +259,7 @@ class EpisodeBuilder:
         return Block(n, columns, self._info.take(n), episodes)
 
     def _number_rows(self, n: int) -> dict[str, NDArray[Any]]:
-        """Return the columns `episode` and `step` of the first n rows, and forget their starts."""
+        """Return the columns `episode` and `step` of the first n rows; forget their starts."""
         starts = [start for start in self._starts if start < n]
         self._starts = [start - n for start in self._starts if start >= n]
         episode = np.zeros(n, dtype=np.int64)

@@ -4,19 +4,20 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import platform
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata as package_metadata
 from typing import Any
 
 from gymbag.episode import EpisodeBuilder
 from gymbag.errors import EpisodeError
-from gymbag.schema import Schema
-from gymbag.steps import Ended, Episode, MemoryEpisode, MemorySource, Step, as_step
+from gymbag.schema import Schema, null_sample
+from gymbag.steps import CUT_OFF, Ended, Episode, MemoryEpisode, Step, as_step, end_of
 from gymbag.storage.meta import Session
 from gymbag.storage.writer import DatasetWriter
 
@@ -63,6 +64,9 @@ class Recorder(ABC):
     ) -> None:
         """Take a step; the fields are those of `gymbag.Step`. Copy what is to be kept."""
 
+    def on_end(self, ended: Ended) -> None:
+        """End the episode that runs, if one does, for a reason other than the environment's."""
+
     def on_close(self) -> None:
         """Finish. An episode that has not ended was cut off by the user."""
 
@@ -89,7 +93,7 @@ class ListRecorder(Recorder):
         """The episodes as lists of `Step`, the reset first; a reset alone is none."""
         return [recorded.rows for recorded in self._finished()]
 
-    def iter_episodes(self) -> Iterable[Episode]:
+    def iter_episodes(self) -> Iterator[Episode]:
         """Iterate over the episodes."""
         for number, recorded in enumerate(self._finished()):
             yield MemoryEpisode(
@@ -113,8 +117,9 @@ class ListRecorder(Recorder):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         """Begin an episode."""
-        self._end(Ended.RESET)
-        row = Step(time, observation, None, float("nan"), False, False, dict(info))
+        self.on_end(Ended.RESET)
+        action = None if self.action_space is None else null_sample(self.action_space)
+        row = Step(time, observation, action, math.nan, False, False, dict(info))
         self._episodes.append(_Recorded([copy.deepcopy(row)], seed, copy.deepcopy(options)))
 
     def on_step(
@@ -137,15 +142,21 @@ class ListRecorder(Recorder):
         step = Step(time, observation, action, reward, terminated, truncated, dict(info))
         self._episodes[-1].rows.append(copy.deepcopy(step))
 
+    def on_end(self, ended: Ended) -> None:
+        """End the episode that runs, if one does."""
+        if self._episodes and self._episodes[-1].ended is None:
+            last = self._episodes[-1]
+            final = last.rows[-1]
+            if final.done:
+                last.ended = end_of(final)
+                return
+            last.ended = ended
+            if ended in CUT_OFF:
+                last.rows[-1] = final._replace(truncated=True)
+
     def on_close(self) -> None:
         """Finish; the episodes stay readable."""
-        self._end(Ended.CLOSED)
-
-    def _end(self, ended: Ended) -> None:
-        if self._episodes and not self._episodes[-1].rows[-1].done:
-            last = self._episodes[-1]
-            last.ended = ended
-            last.rows[-1] = last.rows[-1]._replace(truncated=len(last.rows) > 1)
+        self.on_end(Ended.CLOSED)
 
 
 class _Recorded:
@@ -250,8 +261,8 @@ class HDF5Recorder(Recorder):
         if self._step(action, observation, reward, terminated, truncated, info, time):
             self._recording.write()
 
-    def end_episode(self, ended: Ended) -> None:
-        """End the running episode, if one runs, for the reason given."""
+    def on_end(self, ended: Ended) -> None:
+        """End the episode that runs, if one does."""
         self._recording.builder.close(ended)
 
     def on_close(self) -> None:
@@ -315,31 +326,19 @@ def record_from_iter(recorder: Recorder, episodes: Iterable[Any]) -> None:
 
 
 def record_episode(recorder: Recorder, episode: Any) -> None:
-    """Record one episode that exists already."""
+    """Record one episode that exists already, seed, options and the reason of its end included."""
     known = isinstance(episode, Episode)
     rows = episode.steps() if known else map(as_step, episode)
     first = next(rows, None)
     if first is None:
         return
     seed, options = (episode.seed, episode.options) if known else (None, None)
+    ended = episode.ended if known else Ended.CLOSED
     recorder.on_reset(first.time, first.observation, first.info, seed=seed, options=options)
-    cut_off = known and episode.ended in (Ended.RESET, Ended.CLOSED, Ended.INTERRUPTED)
     for step in rows:
-        truncated = step.truncated
-        if cut_off and isinstance(recorder, HDF5Recorder):
-            truncated = False
+        truncated = step.truncated and ended not in CUT_OFF
         recorder.on_step(*step[:5], truncated, step.info)
-    if isinstance(recorder, HDF5Recorder):
-        recorder.end_episode(episode.ended if known else Ended.CLOSED)
-
-
-def memory_source(recorder: ListRecorder) -> MemorySource:
-    """Return what a recorder holds as a source of its own."""
-    return MemorySource(
-        recorder.iter_episodes(),
-        observation_space=recorder.observation_space,
-        action_space=recorder.action_space,
-    )
+    recorder.on_end(ended)
 
 
 def package_versions() -> dict[str, str]:

@@ -73,7 +73,7 @@ class SeedStep(NamedTuple):
 
 
 class Transitions(NamedTuple):
-    """Transitions as arrays with one entry each; nested spaces give dicts and tuples of arrays."""
+    """Transitions as arrays with one entry each; nested spaces give dicts and tuples of them."""
 
     observation: Any
     action: Any
@@ -98,6 +98,10 @@ class Ended(StrEnum):
     """The recording process died in mid-episode."""
     UNKNOWN = "unknown"
     """The format that the episode came from does not say."""
+
+
+CUT_OFF = (Ended.RESET, Ended.CLOSED, Ended.INTERRUPTED)
+"""Ends that are not the environment's; the last row counts as truncated."""
 
 
 def end_of(step: Step) -> Ended:

@@ -4,7 +4,7 @@
 from gymbag.schema import arrays, nested, ragged, text
 from gymbag.schema.codecs import Batch, SpaceCodec, register_space
 from gymbag.schema.columns import Column, child_path
-from gymbag.schema.compiled import Schema, describe_space, restore_space
+from gymbag.schema.compiled import Schema, describe_space, null_sample, restore_space
 
 __all__ = [
     "Batch",
@@ -15,6 +15,7 @@ __all__ = [
     "child_path",
     "describe_space",
     "nested",
+    "null_sample",
     "ragged",
     "register_space",
     "restore_space",

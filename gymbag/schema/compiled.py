@@ -118,6 +118,16 @@ def restore_space(description: Description, spaces: Any = gymnasium.spaces) -> A
     return compile_codec(description, "space", ROWS).restore(spaces)
 
 
+def null_sample(space: Any) -> Any:
+    """Return what stands for the action of a reset's row: NaN, 0, or empty, as the space has it.
+
+    >>> from gymnasium.spaces import Box
+    >>> null_sample(Box(0, 1, (2,)))
+    array([nan, nan], dtype=float32)
+    """
+    return compile_codec(describe(space, "space"), "space", ROWS).null()
+
+
 def first_difference(mine: Any, theirs: Any, path: str) -> str | None:
     """Return a sentence on the first leaf in which two descriptions differ, or None."""
     if mine == theirs:

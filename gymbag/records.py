@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The rows of a data set, decoded; and the rows that a question selects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from gymbag.catalogue import EPISODE_FIELDS, INFO, DatasetCatalogue, descend
+from gymbag.query import Field, Values
+from gymbag.query.parse import parse
+from gymbag.query.tree import Path
+from gymbag.schema import Batch, SpaceCodec, jsonable
+from gymbag.schema.columns import ROWS
+from gymbag.schema.info import CELL_COLUMNS, decode_infos
+from gymbag.schema.text import TextCodec
+from gymbag.steps import Step, Transitions
+from gymbag.storage.reader import DatasetReader
+
+Rows = NDArray[np.int64]
+
+BATCH_BYTES = 16 << 20
+MOST_ROWS = 8192
+
+
+class Records:
+    """The rows of one data set of a file.
+
+    Rows are numbered from 0 through the data set; every method takes an array of row numbers,
+    and arrays that it returns are the caller's own.
+    """
+
+    def __init__(self, reader: DatasetReader) -> None:
+        self.reader = reader
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take up what the reader has moved on to."""
+        meta = self.reader.meta
+        self.schema = meta.schema
+        self.catalogue = DatasetCatalogue(meta.schema, meta.info_columns)
+        self.episodes = self.reader.episodes
+        self.first_rows: Rows = self.episodes["first_row"].astype(np.int64)
+        self._table = {column.name: column for column in self.schema.table}
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return self.reader.rows
+
+    @cached_property
+    def batch_rows(self) -> int:
+        """How many rows to decode at a time."""
+        return max(1, min(MOST_ROWS, BATCH_BYTES // max(1, self.schema.row_nbytes)))
+
+    def episode_rows(self, episode: int) -> Rows:
+        """Return the rows of an episode, the reset's first."""
+        entry = self.episodes[episode]
+        return np.arange(entry["first_row"], entry["first_row"] + entry["rows"])
+
+    def episode_of(self, rows: Rows) -> Rows:
+        """Return the number of the episode that each row belongs to."""
+        return np.searchsorted(self.first_rows, rows, side="right") - 1
+
+    def fixed(self, name: str, rows: Rows) -> NDArray[Any]:
+        """Return a column that every data set has, such as `reward`."""
+        return self.reader.take(self._table[name], rows)
+
+    def batch(self, codec: SpaceCodec, rows: Rows) -> Batch:
+        """Return the observations, actions, or parts of them, at `rows`."""
+        items = {ROWS: rows}
+        arrays = []
+        for column in codec.columns:
+            values, inner = self.reader.take_column(column, items[column.frame])
+            if column.ragged:
+                items[column.name] = inner
+            arrays.append(values)
+        return codec.decode(iter(arrays), len(rows))
+
+    def observations(self, rows: Rows) -> Batch:
+        """Return the observations at `rows`."""
+        return self.batch(self.schema.observation, rows)
+
+    def actions(self, rows: Rows) -> Batch:
+        """Return the actions that led to `rows`; the null action on a reset's row."""
+        return self.batch(self.schema.action, rows)
+
+    def infos(self, rows: Rows) -> list[dict[Any, Any]]:
+        """Return the infos at `rows`."""
+        columns = []
+        for info_column in self.reader.meta.info_columns:
+            values, has = info_column.columns
+            columns.append(
+                (info_column, self.reader.take(values, rows), self.reader.take(has, rows))
+            )
+        return decode_infos(len(rows), columns, self.reader.cells(CELL_COLUMNS, rows))
+
+    def steps(self, rows: Rows) -> Iterator[Step]:
+        """Iterate over rows; they are decoded some at a time."""
+        pick_observation, pick_action = self.schema.observation.pick, self.schema.action.pick
+        for start in range(0, len(rows), self.batch_rows):
+            some = rows[start : start + self.batch_rows]
+            observations, actions = self.observations(some), self.actions(some)
+            plain = zip(
+                self.fixed("time", some).tolist(),
+                self.fixed("reward", some).tolist(),
+                self.fixed("terminated", some).tolist(),
+                self.fixed("truncated", some).tolist(),
+                self.infos(some),
+                strict=True,
+            )
+            for i, (time, reward, terminated, truncated, info) in enumerate(plain):
+                observation = pick_observation(observations, i)
+                action = pick_action(actions, i)
+                yield Step(time, observation, action, reward, terminated, truncated, info)
+
+    def transitions(self, rows: Rows) -> Transitions:
+        """Return the transitions that end at `rows`; a reset's row ends none."""
+        rows = rows[self.fixed("step", rows) > 0]
+        return Transitions(
+            self.observations(rows - 1),
+            self.actions(rows),
+            self.fixed("reward", rows),
+            self.fixed("terminated", rows),
+            self.fixed("truncated", rows),
+            self.observations(rows),
+        )
+
+    def column(self, name: str, rows: Rows) -> Any:
+        """Return a field by its path, as a question would name it, at `rows`.
+
+        Info fields come as masked arrays, masked where a row has no value.
+
+        Raises:
+            QueryError: the text is no path.
+            LookupError: there is no such field.
+        """
+        path, _ = parse(name, {})
+        if not isinstance(path, Path):
+            raise LookupError(f"{name!r} is no field; fields are {', '.join(self.names())}")
+        keys = tuple(key for key in path.keys if not isinstance(key, slice))
+        if keys[0] in ("observation", "action"):
+            root = getattr(self.schema, str(keys[0]))
+            codec, left = descend(root, keys[1:])
+            if not left:
+                return self.batch(codec, rows)
+        if keys == (INFO,):
+            return self.infos(rows)
+        field, indices = self.catalogue.lookup(keys)
+        values = self.read(field, rows)
+        data = values.data[(slice(None), *indices)]
+        if values.present is None or keys[0] == "action":
+            return data
+        return np.ma.masked_array(data, ~values.present)
+
+    def names(self) -> list[str]:
+        """Return the names of all fields."""
+        return list(self.catalogue.names())
+
+    def read(self, field: Field, rows: Rows) -> Values:
+        """Return the values of a field at `rows`, as a question sees them."""
+        if field.name in EPISODE_FIELDS:
+            return self._of_episodes(self.episode_values(field), self.episode_of(rows))
+        if field.name == "done":
+            return Values(self.fixed("terminated", rows) | self.fixed("truncated", rows))
+        if field.name in self._table and not field.name.startswith("action"):
+            return Values(self.fixed(field.name, rows))
+        if field.name.startswith(INFO):
+            return self._read_info(field, rows)
+        codec = self.catalogue.codec(field.name)
+        batch = self.batch(codec, rows)
+        data = np.array(batch, dtype=object) if isinstance(codec, TextCodec) else batch
+        # The null action of a reset was never taken: it matches nothing.
+        taken = self.fixed("step", rows) > 0 if field.name.startswith("action") else None
+        return Values(data, taken)
+
+    def episode_values(self, field: Field) -> Values:
+        """Return an episode field's values, one for each episode."""
+        table = self.episodes
+        match field.name:
+            case "episode":
+                return Values(np.arange(len(table)))
+            case "episode_length":
+                return Values(table["rows"] - 1)
+            case "ended":
+                return Values(np.char.decode(table["ended"], "ascii"))
+            case "seed":
+                return self._seeds()
+            case name:
+                return Values(table[name].copy())
+
+    def _seeds(self) -> Values:
+        """Return the seeds; those of more than 64 bits are in the episodes' JSON cells."""
+        seeds, present = self.episodes["seed"].copy(), self.episodes["seeded"].copy()
+        large = [i for i in np.flatnonzero(present & (seeds == 0)).tolist() if self.extra(i)]
+        if any("seed" in self.extra(i) for i in large):
+            seeds = seeds.astype(np.float64)
+            for i in large:
+                seeds[i] = self.extra(i).get("seed", seeds[i])
+        return Values(seeds, present)
+
+    def extra(self, episode: int) -> dict[str, Any]:
+        """Return what the table of episodes cannot hold of one: options, large seeds."""
+        return self.reader.extra(episode)
+
+    def _of_episodes(self, values: Values, episodes: Rows) -> Values:
+        present = None if values.present is None else values.present[episodes]
+        return Values(values.data[episodes], present)
+
+    def _read_info(self, field: Field, rows: Rows) -> Values:
+        """Return an info field, put together from the columns of all its types and the cells."""
+        columns = self.catalogue.info_columns(field)
+        text = field.kind == "text"
+        kinds = [column.dtype for column in columns]
+        data = np.zeros(len(rows), dtype=object if text else np.result_type(*kinds))
+        present = np.zeros(len(rows), dtype=np.bool_)
+        for info_column in columns:
+            value_column, has_column = info_column.columns
+            has = self.reader.take(has_column, rows)
+            values = self.reader.take(value_column, rows)[has]
+            data[has] = np.char.decode(values, "utf-8") if text else values
+            present |= has
+        wanted = (str,) if text else (bool, int, float, np.number, np.bool_)
+        for index, value in self._in_cells(columns[0].keys, rows, ~present):
+            if isinstance(value, wanted):
+                if not text and data.dtype.kind != "f" and not isinstance(value, bool):
+                    data = data.astype(np.float64)
+                data[index], present[index] = value, True
+        return Values(data, present)
+
+    def _in_cells(
+        self, keys: tuple[str, ...], rows: Rows, where: NDArray[np.bool_]
+    ) -> Iterator[tuple[int, Any]]:
+        """Iterate over values under `keys` that did not fit their column."""
+        indices = np.flatnonzero(where)
+        cells = self.reader.cells(CELL_COLUMNS, rows[indices])
+        for index, cell in zip(indices.tolist(), cells, strict=False):
+            value = jsonable.loads(cell) if cell else {}
+            for key in keys:
+                value = value.get(key) if isinstance(value, dict) else None
+            if value is not None:
+                yield index, value
+
+    @cached_property
+    def observation_space(self) -> gymnasium.Space[Any]:
+        """The observation space, of Gymnasium's classes."""
+        return self.schema.observation.restore(gymnasium.spaces)  # type: ignore[no-any-return]
+
+    @cached_property
+    def action_space(self) -> gymnasium.Space[Any]:
+        """The action space, of Gymnasium's classes."""
+        return self.schema.action.restore(gymnasium.spaces)  # type: ignore[no-any-return]

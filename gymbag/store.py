@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""A data set of a file, open for reading: its episodes, its columns, and questions about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from gymbag.records import Records
+from gymbag.segments import StoredEpisode
+from gymbag.selection import Everything, Selection
+from gymbag.steps import Episode, SeedStep, Step
+from gymbag.storage.meta import Session
+from gymbag.storage.reader import ColumnSize, DatasetReader
+
+
+def open(filename: str | os.PathLike[str], name: str | None = None) -> Store:
+    """Open a data set for reading.
+
+    Args:
+        filename: the file.
+        name: the data set in it; none is needed if the file holds only one.
+
+    Raises:
+        NoSuchFile: there is no such file.
+        NotAStore: it is not one of gymbag's.
+        NewerFormat: a later gymbag wrote it.
+        NoSuchDataset: it holds no data set of that name, or several and none was named.
+
+    >>> import gymbag
+    >>> store = gymbag.open(filename)
+    >>> len(store.where("reward > 0 and not terminated"))
+    8
+    """
+    return Store(filename, name)
+
+
+class Store:
+    """One data set, as it was when it was opened; `refresh` moves on to what came since.
+
+    ``len(store)`` is the number of rows: an episode of n actions has n + 1, the reset's first.
+    It can be pickled; the copy opens the file again.
+    """
+
+    def __init__(self, filename: str | os.PathLike[str], name: str | None = None) -> None:
+        self._reader = DatasetReader(filename, name)
+        self._records = Records(self._reader)
+        self.filename = self._reader.filename
+        self.name = self._reader.meta.name
+
+    def where(self, text: str, **params: Any) -> Selection:
+        """Select the rows of which a question holds; nothing is read before they are used.
+
+        Args:
+            text: the question, for example ``"reward > t and not terminated"``. See the
+                documentation of the language for what it may say.
+            **params: values for the names in it that are no fields.
+
+        Raises:
+            QueryError: the text is not understood; the message shows where.
+
+        >>> store.where("reward > t and step < 3", t=0.5)
+        <Selection 'reward > t and step < 3' of 'CartPole-v1'>
+        """
+        return self.all().where(text, **params)
+
+    def all(self) -> Selection:
+        """Select every row."""
+        return Selection(self._records, Everything(), "True", self.name)
+
+    @property
+    def episodes(self) -> Episodes:
+        """The episodes, as a sequence."""
+        return Episodes(self._records, range(len(self._records.episodes)))
+
+    def iter_episodes(self) -> Iterator[Episode]:
+        """Iterate over the episodes."""
+        return iter(self.episodes)
+
+    def steps(self) -> Iterator[Step]:
+        """Iterate over all rows, episode after episode."""
+        return self.all().steps()
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a field of all rows as an array, for example ``store["info.lives"]``.
+
+        Args:
+            name: its path, as a question would name it; also ``observation``, ``action`` and
+                ``info`` as a whole.
+        """
+        return self._records.column(name, np.arange(len(self)))
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self._records.rows
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all fields that a question can ask for."""
+        return self._records.names()
+
+    @property
+    def observation_space(self) -> Any:
+        """The observation space, of Gymnasium's classes."""
+        return self._records.observation_space
+
+    @property
+    def action_space(self) -> Any:
+        """The action space, of Gymnasium's classes."""
+        return self._records.action_space
+
+    @property
+    def description(self) -> str:
+        """What the user wrote about it."""
+        return self._reader.meta.description
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the user kept with it."""
+        return self._reader.meta.metadata
+
+    @property
+    def env_spec(self) -> str | None:
+        """The environment's spec as JSON: text, never made into an environment."""
+        return self._reader.meta.env_spec
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The recordings that made it: when each began, and by which versions."""
+        return self._reader.meta.sessions
+
+    def column_sizes(self) -> list[ColumnSize]:
+        """Return what each table and array takes, in memory and in the file."""
+        return self._reader.column_sizes()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is inside as plain values: counts, returns, spaces, sizes.
+
+        Returns are None where there is no episode.
+        """
+        table = self._records.episodes
+        sizes = self.column_sizes()
+        some = len(table) > 0
+        return {
+            "filename": self.filename,
+            "name": self.name,
+            "description": self.description,
+            "episodes": len(table),
+            "rows": len(self),
+            "actions": len(self) - len(table),
+            "mean_return": float(table["episode_return"].mean()) if some else None,
+            "min_return": float(table["episode_return"].min()) if some else None,
+            "max_return": float(table["episode_return"].max()) if some else None,
+            "mean_length": float((table["rows"] - 1).mean()) if some else None,
+            "observation_space": str(self.observation_space),
+            "action_space": str(self.action_space),
+            "columns": self.columns,
+            "nbytes": sum(size.nbytes for size in sizes),
+            "stored": sum(size.stored for size in sizes),
+        }
+
+    def refresh(self) -> None:
+        """Move on to what has been recorded since the data set was opened."""
+        self._reader.refresh()
+        self._records.refresh()
+
+    def close(self) -> None:
+        """Give the file back; what was read stays."""
+        self._reader.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Store, (self.filename, self.name)
+
+    def __repr__(self) -> str:
+        about = f": {self.description}" if self.description else ""
+        return (
+            f"<Store {self.name!r} in {self.filename!r}: {len(self.episodes)} episodes, "
+            f"{len(self)} rows{about}>"
+        )
+
+
+class Episodes(Sequence[Episode]):
+    """Episodes of a data set, read when they are used."""
+
+    def __init__(self, records: Records, numbers: range) -> None:
+        self._records = records
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> StoredEpisode: ...
+    @overload
+    def __getitem__(self, index: slice) -> Episodes: ...
+    def __getitem__(self, index: int | slice) -> StoredEpisode | Episodes:
+        """Return one episode, or some of them."""
+        if isinstance(index, slice):
+            return Episodes(self._records, self._numbers[index])
+        try:
+            return StoredEpisode(self._records, self._numbers[index])
+        except IndexError:
+            raise IndexError(f"episode {index}: there are {len(self)}") from None
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} episodes>"
+
+
+class HDF5Reader:
+    """Reads a data set as gymbag 0.4.9 did: episodes of 6-tuples.
+
+    Every `iter` is a cursor of its own; episodes may be skipped, kept and nested.
+
+    >>> for episode in HDF5Reader(filename):
+    ...     for time, observation, action, reward, done, info in episode:
+    ...         assert observation.shape == (4,)
+    """
+
+    def __init__(self, filename: str | os.PathLike[str], name: str | None = None) -> None:
+        self.store = Store(filename, name)
+        self.name = self.store.name
+        self.description = self.store.description
+        self.nsteps = len(self.store)
+        """Rows of all episodes, those of the resets included."""
+        self.observation_space = self.store.observation_space
+        self.action_space = self.store.action_space
+        self.metadata = self.store.metadata
+        self.env_spec = self.store.env_spec
+
+    def iter_episodes(self) -> Iterator[Episode]:
+        """Iterate over the episodes as `Episode` objects."""
+        return self.store.iter_episodes()
+
+    def __iter__(self) -> Iterator[SeedEpisode]:
+        """Iterate over the episodes as iterables of 6-tuples."""
+        return map(SeedEpisode, self.store.episodes)
+
+    def __len__(self) -> int:
+        """Return how many episodes there are."""
+        return len(self.store.episodes)
+
+    def close(self) -> None:
+        """Give the file back."""
+        self.store.close()
+
+    def __enter__(self) -> HDF5Reader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<HDF5Reader of {self.store!r}>"
+
+
+class SeedEpisode:
+    """An episode as rows of ``time, observation, action, reward, done, info``.
+
+    The first row has the null action and a reward of NaN.
+    """
+
+    def __init__(self, episode: Episode) -> None:
+        self.episode = episode
+
+    def __iter__(self) -> Iterator[SeedStep]:
+        """Iterate over the rows, the reset first."""
+        for step in self.episode.steps():
+            yield SeedStep(
+                step.time, step.observation, step.action, step.reward, step.done, step.info
+            )
