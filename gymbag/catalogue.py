@@ -75,9 +75,7 @@ class DatasetCatalogue:
             raise LookupError(f"there is no field {root!r}")
         return field, tuple(key for key in rest if isinstance(key, int))
 
-    def _leaf(
-        self, codec: SpaceCodec, keys: Sequence[str | int]
-    ) -> tuple[Field, tuple[int, ...]]:
+    def _leaf(self, codec: SpaceCodec, keys: Sequence[str | int]) -> tuple[Field, tuple[int, ...]]:
         codec, left = descend(codec, keys)
         shape, kind = (), "number"
         if isinstance(codec, ArrayCodec):

@@ -98,9 +98,7 @@ class _Recording:
     def _gives_info(self, result: Any) -> bool:
         """Return whether `reset` returned an observation *and* an info, as it does since 2022."""
         if self._five is None:
-            pair = (
-                isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)
-            )
+            pair = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)
             self._five = pair and result not in self.env.observation_space
         return self._five
 
@@ -121,7 +119,7 @@ class _Recording:
             )
 
 
-class RecordEnv(_Recording, gymnasium.Wrapper, RecordConstructorArgs):  # type: ignore[misc,type-arg]
+class RecordEnv(_Recording, gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Wraps an environment and passes all that it does to a recorder.
 
     An environment of gym's gets a `gym.Wrapper`, one of neither library a plain wrapper of the
@@ -153,7 +151,7 @@ class RecordEnv(_Recording, gymnasium.Wrapper, RecordConstructorArgs):  # type: 
         gymnasium.Wrapper.__init__(self, env)
         self._begin(env, recorder)
 
-    def reset(
+    def reset(  # type: ignore[override]
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Reset the environment, record what it returns, and return it."""

@@ -336,8 +336,8 @@ def record_episode(recorder: Recorder, episode: Any) -> None:
     ended = episode.ended if known else Ended.CLOSED
     recorder.on_reset(first.time, first.observation, first.info, seed=seed, options=options)
     for step in rows:
-        truncated = step.truncated and ended not in CUT_OFF
-        recorder.on_step(*step[:5], truncated, step.info)
+        step = step._replace(truncated=step.truncated and ended not in CUT_OFF)
+        recorder.on_step(*step)
     recorder.on_end(ended)
 
 

@@ -153,7 +153,8 @@ class Records:
             return self.infos(rows)
         field, indices = self.catalogue.lookup(keys)
         values = self.read(field, rows)
-        data = values.data[(slice(None), *indices)]
+        where: tuple[Any, ...] = (slice(None), *indices)
+        data = values.data[where]
         if values.present is None or keys[0] == "action":
             return data
         return np.ma.masked_array(data, ~values.present)

@@ -168,9 +168,7 @@ class Selection:
         if not isinstance(other, Selection):
             return NotImplemented
         if other._records is not self._records:
-            raise ValueError(
-                "selections of two data sets, or of one opened twice, do not combine"
-            )
+            raise ValueError("selections of two data sets, or of one opened twice, do not combine")
         text = f"({self._text}) {word} ({other._text})"
         return self._derived(how(self._condition, other._condition), text)
 

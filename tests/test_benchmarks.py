@@ -62,9 +62,7 @@ class Counting(gymnasium.Env[Any, Any]):
 
     def observe(self) -> Any:
         self.calls += 1
-        return np.full(
-            self.observation_space.shape, self.calls % 256, self.observation_space.dtype
-        )
+        return np.full(self.observation_space.shape, self.calls % 256, self.observation_space.dtype)
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         return self.observe(), {}

@@ -76,9 +76,7 @@ def tables(draw: Any) -> tuple[int, dict[Field, Values]]:
         flat = draw(st.lists(elements, min_size=size, max_size=size))
         present = None
         if key in MISSING:
-            present = np.array(
-                draw(st.lists(st.booleans(), min_size=n, max_size=n)), dtype=bool
-            )
+            present = np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)), dtype=bool)
         data = np.array(flat, dtype=dtype).reshape(n, *field.shape)
         if dtype is np.object_:
             data[~present] = None
@@ -207,8 +205,7 @@ def render(node: Any, params: dict[str, Any]) -> str:
             return name
         case ("item", name, index, _):
             keys = [
-                f"{k.start}:{k.stop}:{k.step}" if isinstance(k, slice) else f"{k}"
-                for k in index
+                f"{k.start}:{k.stop}:{k.step}" if isinstance(k, slice) else f"{k}" for k in index
             ]
             return name.rstrip("?") + f"[{', '.join(keys)}]".replace("None", "") * bool(keys)
         case ("chain", signs, first, *others):
@@ -234,9 +231,7 @@ def size(node: Any) -> int | None:
     """How many elements an array-valued node has for each row; None for a scalar."""
     match node:
         case ("item", name, index, count):
-            array = FIELDS[name].shape and not (
-                index and all(isinstance(k, int) for k in index)
-            )
+            array = FIELDS[name].shape and not (index and all(isinstance(k, int) for k in index))
             return count if array else None
         case ("reduce" | "any" | "all" | "has" | "constant" | "parameter", *_):
             return None
@@ -309,9 +304,7 @@ def compared(sign: str, x: Any, y: Any) -> bool:
         x, y = float(x), float(y)
     if x != x or y != y:
         return False
-    return {"==": x == y, "!=": x != y, "<": x < y, "<=": x <= y, ">": x > y, ">=": x >= y}[
-        sign
-    ]
+    return {"==": x == y, "!=": x != y, "<": x < y, "<=": x <= y, ">": x > y, ">=": x >= y}[sign]
 
 
 def beside(node: Any, other: Any) -> Any:
@@ -352,9 +345,7 @@ def value(node: Any, row: dict[str, Any]) -> Any:
                 return part.ravel().tolist()
             return part.item() if isinstance(part, np.generic) else part
         case ("binary", sign, left, right):
-            return each(
-                lambda x, y: arithmetic(sign, x, y), value(left, row), value(right, row)
-            )
+            return each(lambda x, y: arithmetic(sign, x, y), value(left, row), value(right, row))
         case ("call", name, *arguments):
             return each(lambda *xs: called(name, *xs), *(value(a, row) for a in arguments))
         case ("reduce", name, array):
@@ -417,9 +408,7 @@ def mask(plan: Plan, n: int, table: dict[Field, Values]) -> np.ndarray:
 
 @settings(max_examples=400, deadline=None)
 @given(conditions(2), tables())
-def test_plan_equals_plain_interpreter(
-    node: Any, content: tuple[int, dict[Field, Values]]
-) -> None:
+def test_plan_equals_plain_interpreter(node: Any, content: tuple[int, dict[Field, Values]]) -> None:
     params: dict[str, Any] = {}
     text = render(node, params)
 
@@ -581,8 +570,7 @@ MESSAGES = {
     "all(...), or choose one by its index\n^",
     "any(observation.pose > observation.bits[1:])": "arrays of different shapes meet: "
     "[(2,), (3,)]\n    ^",
-    "max(reward) > 0": "max looks through an array within one row, and this is one value\n"
-    "    ^",
+    "max(reward) > 0": "max looks through an array within one row, and this is one value\n    ^",
     "sqrt(reward, 2) > 0": "sqrt does not take 2 arguments\n^",
     "reward": "a number is not a condition; compare it: reward != 0\n^",
     "not observation['pose'][0]": "a number is not a condition; compare it: "
@@ -654,9 +642,7 @@ def test_example_of_each_function(entry: Function) -> None:
     (example,) = re.findall("``(.+)``", entry.run.__doc__ or "")
     assert entry.name in example
     plan = compile_query(example, catalogue)
-    assert mask(
-        plan, 2, {f: Values(np.ones((2, *f.shape))) for f in plan.row.fields}
-    ).shape == (2,)
+    assert mask(plan, 2, {f: Values(np.ones((2, *f.shape))) for f in plan.row.fields}).shape == (2,)
 
 
 # --------------------------------------------------------------------------------- parameters

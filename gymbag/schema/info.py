@@ -200,9 +200,7 @@ class InfoEncoder:
             if count:
                 dense, has = np.zeros(n, column.dtype), np.zeros(n, np.bool_)
                 first = found[:count]
-                dense[rows[:count]] = (
-                    first if column.type != "str" else [v.encode() for v in first]
-                )
+                dense[rows[:count]] = first if column.type != "str" else [v.encode() for v in first]
                 has[rows[:count]] = True
                 values[column.name], values[f"{column.name}#has"] = dense, has
                 self._rows[index] = [row - n for row in rows[count:]]

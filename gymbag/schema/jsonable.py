@@ -122,12 +122,9 @@ def _as_descr(descr: Any) -> Any:
     """Return a dtype's description with the tuples that JSON turned into lists."""
     if isinstance(descr, str):
         return descr
-    is_pair = (
-        len(descr) == 2 and isinstance(descr[0], str | list) and isinstance(descr[1], list)
-    )
+    is_pair = len(descr) == 2 and isinstance(descr[0], str | list) and isinstance(descr[1], list)
     if is_pair and all(isinstance(size, int) for size in descr[1]):
         return (_as_descr(descr[0]), tuple(descr[1]))
     return [
-        (field[0], _as_descr(field[1]), *(tuple(shape) for shape in field[2:]))
-        for field in descr
+        (field[0], _as_descr(field[1]), *(tuple(shape) for shape in field[2:])) for field in descr
     ]

@@ -217,9 +217,7 @@ class OneOfCodec(SpaceCodec):
         )
 
     def __repr__(self) -> str:
-        return (
-            f"a pair of a number below {len(self.children)} and a value of the space it names"
-        )
+        return f"a pair of a number below {len(self.children)} and a value of the space it names"
 
 
 def describe_list(space: Any, path: str) -> Description:

@@ -32,7 +32,7 @@ class Items:
 
     def __init__(self, description: Description, path: str, frame: str) -> None:
         self.lengths = Column(f"{path}#ends", LENGTH, (), frame, ragged=True)
-        self.codec = compile_codec(description, path, self.lengths.name)
+        self.codec = compile_codec(description, f"{path}[]", self.lengths.name)
         self.columns = (self.lengths, *self.codec.columns)
 
     def snapshot(self, batch: Batch) -> tuple[Any, ...]:
@@ -59,7 +59,7 @@ class SequenceCodec(SpaceCodec):
     def __init__(self, description: Description, path: str, frame: str) -> None:
         super().__init__(description, path, frame)
         self.stack = bool(description["stack"])
-        self.items = Items(description["feature_space"], f"{path}[]", frame)
+        self.items = Items(description["feature_space"], path, frame)
         self.columns = self.items.columns
 
     @classmethod
@@ -101,8 +101,7 @@ class SequenceCodec(SpaceCodec):
             return tuple(batches)
         codec = self.items.codec
         return tuple(
-            tuple([codec.pick(batch, i) for i in range(codec.length(batch))])
-            for batch in batches
+            tuple([codec.pick(batch, i) for i in range(codec.length(batch))]) for batch in batches
         )
 
     def __repr__(self) -> str:
@@ -133,8 +132,8 @@ class GraphCodec(SpaceCodec):
         """Return the spaces of nodes and edges."""
         edges = space.edge_space
         return {
-            "node_space": describe(space.node_space, f"{path}.nodes"),
-            "edge_space": None if edges is None else describe(edges, f"{path}.edges"),
+            "node_space": describe(space.node_space, f"{path}.nodes[]"),
+            "edge_space": None if edges is None else describe(edges, f"{path}.edges[]"),
         }
 
     def restore(self, spaces: Any) -> Any:

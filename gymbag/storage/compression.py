@@ -98,6 +98,4 @@ def find_policy(name: str) -> Policy:
         return POLICIES[name]
     except KeyError:
         known = ", ".join(POLICIES)
-        raise ValueError(
-            f"compression={name!r}: no such policy; choose one of {known}"
-        ) from None
+        raise ValueError(f"compression={name!r}: no such policy; choose one of {known}") from None
