@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
 import math
 import os
@@ -221,6 +222,7 @@ class HDF5Recorder(Recorder):
         self._recording = _Recording(writer, builder)
         self._step = builder.step
         self._finalizer = weakref.finalize(self, self._recording.close)
+        _open.add(self._recording)
         writer.before_read.append(self._recording.commit)
 
     def on_reset(
@@ -297,6 +299,7 @@ class _Recording:
         """Write all that is left."""
         if self.writer.closed:
             return
+        _open.discard(self)
         if self.commit in self.writer.before_read:
             self.writer.before_read.remove(self.commit)
         try:
@@ -304,6 +307,20 @@ class _Recording:
             self._write_all()
         finally:
             self.writer.close()
+
+
+_open: set[_Recording] = set()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Complete what nobody closed.
+
+    The finalizers would, too. But where another library made the process's first finalizer
+    before this module was imported, they run only after PyTables and Blosc2 have shut down.
+    """
+    for recording in list(_open):
+        recording.close()
 
 
 def record_from_iter(recorder: Recorder, episodes: Iterable[Any]) -> None:

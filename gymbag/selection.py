@@ -294,7 +294,7 @@ def ask(records: Records, text: str, params: Mapping[str, Any]) -> Asked:
 def _narrow(mask: Mask, expression: Any, records: Records, rows: Rows, batch: int) -> None:
     """Take out of `mask` the rows of which the expression does not hold."""
     left = np.flatnonzero(mask)
-    for start in range(0, len(left), batch):
+    for start in range(0, len(left), max(1, batch)):
         some = left[start : start + batch]
         asked = rows[some]
         mask[some] = expression(lambda field, at=asked: records.read(field, at), len(asked))

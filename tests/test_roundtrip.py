@@ -28,7 +28,9 @@ info_values = st.one_of(
     st.just("x" * 70),
     st.just(2**70),
     st.none(),
-    st.sampled_from([np.float32(0.5), np.int16(3), np.bool_(False), np.arange(3), (1, 2), [1.5, "a"]]),
+    st.sampled_from(
+        [np.float32(0.5), np.int16(3), np.bool_(False), np.arange(3), (1, 2), [1.5, "a"]]
+    ),
 )
 infos = st.dictionaries(
     st.sampled_from(["lives", "a b", "x.y", "episode"]),
@@ -47,12 +49,16 @@ plans = st.lists(
 """Of each episode: steps, how it ends, seed, options."""
 
 
-def record(filename: Path, space: Any, action_space: Any, plan: Any, draw_info: Any, **more: Any) -> list[list[Step]]:
+def record(
+    filename: Path, space: Any, action_space: Any, plan: Any, draw_info: Any, **more: Any
+) -> list[list[Step]]:
     """Record episodes, and return the rows that must come back."""
     recorder = gymbag.HDF5Recorder(filename, space, action_space, "x", **more)
     null = gymbag.null_sample(action_space)
     expected: list[list[Step]] = []
-    rewards = iter(np.random.default_rng(7).choice([0.0, -1.5, math.inf, 1e-300, 3.0], 1000).tolist())
+    rewards = iter(
+        np.random.default_rng(7).choice([0.0, -1.5, math.inf, 1e-300, 3.0], 1000).tolist()
+    )
     time = 0.0
     for steps, end, seed, options in plan:
         time += 1
@@ -62,8 +68,13 @@ def record(filename: Path, space: Any, action_space: Any, plan: Any, draw_info: 
             time += 1
             last = number == steps - 1
             row = Step(
-                time, space.sample(), action_space.sample(), next(rewards),
-                last and end == "terminated", last and end == "truncated", draw_info(),
+                time,
+                space.sample(),
+                action_space.sample(),
+                next(rewards),
+                last and end == "terminated",
+                last and end == "truncated",
+                draw_info(),
             )
             recorder.on_step(*row)
             rows.append(row)

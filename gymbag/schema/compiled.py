@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import gymnasium
@@ -142,7 +141,8 @@ def first_difference(mine: Any, theirs: Any, path: str) -> str | None:
                     found = first_difference(one.description, other.description, one.path)
                     if found:
                         return found
-    return f"{path}: the data set has {_short(mine)}, this environment has {_short(theirs)}"
+    found = [_short(compile_codec(d, path, ROWS).restore(gymnasium.spaces)) for d in (mine, theirs)]
+    return f"{path}: the data set has {found[0]}, this environment has {found[1]}"
 
 
 def _child_keys(codec: SpaceCodec) -> list[Any]:
@@ -150,6 +150,6 @@ def _child_keys(codec: SpaceCodec) -> list[Any]:
     return list(children) if isinstance(children, dict) else list(range(len(children)))
 
 
-def _short(description: Description) -> str:
-    text = json.dumps(description)
+def _short(space: Any) -> str:
+    text = " ".join(str(space).split())
     return text if len(text) <= 200 else f"{text[:197]}..."

@@ -9,6 +9,7 @@ call to PyTables is made while `LOCK` is held.
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import warnings
@@ -191,3 +192,10 @@ def _open(path: str, mode: str) -> Any:
             raise FileBusy(f"{path}: another process holds it; close it there first") from None
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
         raise FileError(f"{path}: cannot be opened: {reason}") from error
+
+
+@atexit.register
+def _shut_all() -> None:
+    """Close what readers left open, before PyTables does so with a warning for each file."""
+    for shared in list(_shared.values()):
+        shared.shut()

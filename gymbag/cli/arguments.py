@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What the commands' arguments have in common."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from textwrap import indent
+
+Subparsers = argparse._SubParsersAction  # the type that `add_subparsers` returns
+Run = Callable[[argparse.Namespace], int]
+
+
+def add_command(
+    subparsers: Subparsers[argparse.ArgumentParser],
+    name: str,
+    run: Run,
+    about: str,
+    *examples: str,
+) -> argparse.ArgumentParser:
+    """Return the parser of a new command.
+
+    Args:
+        subparsers: where to add it.
+        name: what the user types.
+        run: what to call with its arguments.
+        about: what it does, as a sentence.
+        *examples: lines that the user can copy.
+    """
+    parser = subparsers.add_parser(
+        name,
+        help=about[0].lower() + about[1:].split(".")[0],
+        description=about,
+        epilog=f"examples:\n{indent(chr(10).join(examples), '  ')}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_name(parser: argparse.ArgumentParser) -> None:
+    """Let the user say which data set."""
+    parser.add_argument(
+        "--name", help="the data set in the file; none is needed if it holds only one"
+    )
+
+
+def count(text: str) -> int:
+    """Return a number of things, at least one."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least 1")
+    return number

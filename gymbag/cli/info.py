@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""``gymbag info``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gymbag.cli.arguments import Subparsers, add_command, add_name
+from gymbag.cli.output import format_bytes, print_table, to_json
+from gymbag.storage.reader import ColumnSize, list_datasets
+from gymbag.store import Store
+
+
+def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Say what the command takes."""
+    parser = add_command(
+        subparsers,
+        "info",
+        run,
+        "Show what a file holds. Nothing but counts and descriptions is read.",
+        "gymbag info cartpole.h5",
+        "gymbag info atari.h5 --name ALE/Breakout-v5 --json",
+    )
+    parser.add_argument("file", metavar="FILE", help="recorded by gymbag")
+    parser.add_argument("--name", help="the data set to show; all of them if not given")
+    parser.add_argument("--json", action="store_true", help="print a JSON list of data sets")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show."""
+    names = [arguments.name] if arguments.name else list_datasets(arguments.file)
+    found = []
+    for name in names:
+        with Store(arguments.file, name) as store:
+            found.append(describe(store))
+    if arguments.json:
+        print(to_json(found))
+        return 0
+    size = format_bytes(Path(arguments.file).stat().st_size)
+    number = len(list_datasets(arguments.file))
+    print(f"{arguments.file}: {number} data set{'s' * (number != 1)}, {size}")
+    for about in found:
+        print()
+        show(about)
+    return 0
+
+
+def describe(store: Store) -> dict[str, Any]:
+    """Return all that is to be shown of a data set."""
+    return {
+        **store.describe(),
+        "metadata": store.metadata,
+        "env_spec": store.env_spec,
+        "sessions": [asdict(session) for session in store.sessions],
+        "sizes": [_size(column) for column in store.column_sizes()],
+    }
+
+
+def show(about: Mapping[str, Any]) -> None:
+    """Print what `describe` returned."""
+    steps = about["actions"]
+    lines = {
+        "about": about["description"],
+        "episodes": f"{about['episodes']:,}",
+        "steps": f"{steps:,} ({about['rows']:,} rows: each episode has one more, its reset)",
+    }
+    if about["episodes"]:
+        mean, low, high = (about[f"{which}_return"] for which in ("mean", "min", "max"))
+        lines["return"] = f"{mean:g} on average, from {low:g} to {high:g}"
+        lines["length"] = f"{about['mean_length']:g} steps on average"
+    lines["observation"] = " ".join(about["observation_space"].split())
+    lines["action"] = " ".join(about["action_space"].split())
+    lines["size"] = how_small(about)
+    for key, value in about["metadata"].items():
+        lines[f"metadata {key}"] = to_json(value)
+    for session in about["sessions"]:
+        begun = datetime.fromtimestamp(session["start_time"]).astimezone()
+        versions = ", ".join(f"{name} {number}" for name, number in session["versions"].items())
+        lines[f"recorded {begun:%Y-%m-%d %H:%M:%S}"] = f"by {versions}"
+    print(about["name"])
+    width = max(map(len, lines))
+    for label, text in lines.items():
+        if text:
+            print(f"  {label.ljust(width)}  {text}")
+    print()
+    print_table(
+        ["  column", "type", "raw", "in file", "compression"],
+        [
+            [
+                f"  {size['name']}",
+                size["type"],
+                format_bytes(size["nbytes"]),
+                format_bytes(size["stored"]),
+                size["compression"],
+            ]
+            for size in about["sizes"]
+        ],
+    )
+
+
+def how_small(about: Mapping[str, Any]) -> str:
+    """Return the size of a data set, raw and in the file, as people say it."""
+    raw, stored, steps = about["nbytes"], about["stored"], about["actions"]
+    text = f"{format_bytes(raw)} of data in {format_bytes(stored)}"
+    if not stored or not steps:
+        return text
+    return f"{text}: {raw / stored:.3g} times smaller, {stored / steps:.3g} bytes for each step"
+
+
+def _size(column: ColumnSize) -> dict[str, Any]:
+    shape = f"[{', '.join(map(str, column.shape))}]" if column.shape else ""
+    names = column.dtype.names
+    return {
+        "name": column.name,
+        "type": f"table of {', '.join(names)}" if names else f"{column.dtype}{shape}",
+        "compression": column.compression,
+        "nbytes": column.nbytes,
+        "stored": column.stored,
+    }
