@@ -11,7 +11,8 @@ import gymbag
 ROOT = Path(gymbag.__file__).parent
 
 LAYERS = [
-    ["cli", "__main__"],
+    ["__main__"],
+    ["cli"],
     ["__init__"],
     ["formats", "playback"],
     ["record", "generate", "compare"],

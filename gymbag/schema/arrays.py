@@ -276,7 +276,10 @@ class DiscreteCodec(SpaceCodec):
 
     def encode(self, snapshots: Sequence[int]) -> Arrays:
         """Return the values as one array."""
-        return [np.array(snapshots, dtype=self.columns[0].dtype)]
+        dtype = self.columns[0].dtype
+        if dtype == np.uint8:  # a third of the time of np.array
+            return [np.frombuffer(bytes(snapshots), dtype=dtype)]
+        return [np.array(snapshots, dtype=dtype)]
 
     def decode(self, arrays: Iterator[NDArray[Any]], n: int) -> NDArray[Any]:
         """Return the values in the space's own dtype."""

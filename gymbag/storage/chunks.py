@@ -15,6 +15,7 @@ environment, two cores: CartPole-v1 1.25 instead of 1.51, ALE/Breakout-v5 1.17 i
 from __future__ import annotations
 
 import math
+import struct
 from typing import Any
 
 import blosc2
@@ -28,13 +29,18 @@ MOST_SHUFFLED = 255
 """Blosc2 shuffles values of up to this many bytes."""
 WIDE_CHUNK = 1 << 20
 """From this many bytes on, a chunk is compressed by two threads."""
+FRAME_BYTES, CHUNK_BYTES = slice(16, 24), slice(39, 47)
+"""Where a frame's header says how long the frame is, and how long its chunks are together."""
 CODECS = {"zstd": blosc2.Codec.ZSTD, "lz4": blosc2.Codec.LZ4}
 
 
 class Compressor:
     """Makes the Blosc2 frames of one column's chunks, as HDF5's filter reads them.
 
-    A frame of one chunk for the rows of a table, and one that knows its shape for an array.
+    A frame of one chunk for the rows of a table, and one that knows its shape for an array. All
+    frames of a column are alike but for their chunk and for two lengths, so one is made by
+    Blosc2 and the others from it (https://github.com/Blosc/c-blosc2,
+    README_CFRAME_FORMAT.rst); having Blosc2 make each takes as long as to compress 1 MB.
     """
 
     def __init__(
@@ -48,26 +54,31 @@ class Compressor:
             "filters": [shuffle],
             "nthreads": 2 if math.prod(chunkshape) * dtype.itemsize >= WIDE_CHUNK else 1,
         }
-        self._frame: Any
+        # Not all bytes alike: such a chunk would be stored as that one byte.
+        model = np.arange(math.prod(chunkshape) * dtype.itemsize, dtype=np.uint8)
+        model = model.view(dtype).reshape(chunkshape)
         if dtype.fields:
-            nbytes = dtype.itemsize * chunkshape[0]
-            self._frame = blosc2.SChunk(
-                chunksize=nbytes, data=np.zeros(chunkshape, dtype), cparams=params
-            )
-            self._schunk = self._frame
+            model_frame = blosc2.SChunk(chunksize=model.nbytes, data=model, cparams=params)
+            self._schunk = model_frame
         else:
             blocks = (compression.block_rows, *chunkshape[1:])
-            self._frame = blosc2.zeros(
-                chunkshape, dtype=dtype, chunks=chunkshape, blocks=blocks, cparams=params
-            )
-            self._schunk = self._frame.schunk
+            model_frame = blosc2.asarray(model, chunks=chunkshape, blocks=blocks, cparams=params)
+            self._schunk = model_frame.schunk
+        self._model_frame = model_frame  # it owns the chunk's memory
+        frame, chunk = model_frame.to_cframe(), self._schunk.get_chunk(0)
+        place = frame.index(chunk)
+        self._head = bytearray(frame[:place])
+        self._tail = frame[place + len(chunk) :]
 
     def compress(self, chunk: NDArray[Any]) -> bytes:
         """Return the frame of a chunk."""
         # Blocks split a chunk along its first axis only, so their bytes follow one another as
-        # in the chunk itself. One frame is made once, and each chunk takes its place in it.
+        # in the chunk itself.
         self._schunk.update_data(0, np.ascontiguousarray(chunk), copy=False)
-        return self._frame.to_cframe()  # type: ignore[no-any-return]
+        data = self._schunk.get_chunk(0)
+        self._head[FRAME_BYTES] = struct.pack(">Q", len(self._head) + len(data) + len(self._tail))
+        self._head[CHUNK_BYTES] = struct.pack(">q", len(data))
+        return b"".join((self._head, data, self._tail))
 
 
 class ColumnWriter:

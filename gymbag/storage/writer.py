@@ -201,10 +201,19 @@ class DatasetWriter:
         self._append_cells(CELL_COLUMNS, cells, self.rows, block.rows)
 
     def _append_episodes(self, episodes: tuple[EpisodeRow, ...]) -> None:
-        cells = [_cell(episode) for episode in episodes]
-        arrays = join_bytes(cells) if any(cells) else []
-        self._append_cells(EXTRA_COLUMNS, arrays, self.episodes, len(episodes))
-        rows = np.array([_table_row(episode) for episode in episodes], dtype=EPISODE_DTYPE)
+        if not episodes:
+            return
+        rows = np.zeros(len(episodes), dtype=EPISODE_DTYPE)
+        *plain, ended, seeds, options = zip(*episodes, strict=True)
+        for name, values in zip(EpisodeRow._fields, plain, strict=False):
+            rows[name] = values
+        rows["ended"] = ended
+        rows["seeded"] = [seed is not None for seed in seeds]
+        rows["seed"] = [seed if _in_table(seed) else 0 for seed in seeds]
+        cells = []
+        if any(options) or not all(seed is None or _in_table(seed) for seed in seeds):
+            cells = join_bytes([_cell(episode) for episode in episodes])
+        self._append_cells(EXTRA_COLUMNS, cells, self.episodes, len(episodes))
         self._writers[EPISODES].append(rows)
 
     def _append_cells(
@@ -261,21 +270,6 @@ def _filters(compression: Compression) -> tables.Filters:
         complevel=compression.level,
         complib=f"blosc2:{compression.codec}",
         shuffle=compression.shuffle,
-    )
-
-
-def _table_row(episode: EpisodeRow) -> tuple[Any, ...]:
-    """Return an episode as a row of its table."""
-    return (
-        episode.id,
-        episode.first_row,
-        episode.rows,
-        episode.episode_return,
-        episode.start_time,
-        episode.end_time,
-        episode.seed if _in_table(episode.seed) else 0,
-        episode.seed is not None,
-        episode.ended.encode(),
     )
 
 
