@@ -1,24 +1,87 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The SQLite of reinforcement-learning experience."""
+"""The SQLite of reinforcement-learning experience.
 
+>>> import gymnasium, os, tempfile
+>>> import gymbag
+>>> filename = os.path.join(tempfile.mkdtemp(), "cartpole.h5")
+>>> with gymbag.record_hdf5(gymnasium.make("CartPole-v1"), filename) as env:
+...     observation, info = env.reset(seed=1)
+...     for _ in range(8):
+...         observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
+>>> store = gymbag.open(filename)
+>>> len(store.where("reward > 0"))
+8
+>>> env = gymbag.PlaybackEnv(store.where("reward > 0"))
+>>> observation, info = env.reset()
+"""
+
+from gymbag.compare import Comparison, compare
+from gymbag.errors import (
+    EpisodeError,
+    FileError,
+    FormatError,
+    GymbagError,
+    QueryError,
+    RecordingWarning,
+    SchemaError,
+    UnsupportedSpace,
+)
+from gymbag.formats import convert
+from gymbag.generate import (
+    RandomAgent,
+    RandomEnv,
+    drive_env,
+    generate_monotonic,
+    generate_random,
+    get_actions,
+    run_episode,
+)
+from gymbag.playback import PlaybackAgent, PlaybackEnv
 from gymbag.record import RecordEnv, record_hdf5
 from gymbag.recorder import HDF5Recorder, ListRecorder, Recorder, record_from_iter
 from gymbag.schema import SpaceCodec, null_sample, register_space
+from gymbag.selection import Selection
+from gymbag.steps import Episode, MemorySource, Step, Transitions
 from gymbag.storage.reader import list_datasets
 from gymbag.store import HDF5Reader, Store, open
 
 __all__ = [
+    "Comparison",
+    "Episode",
+    "EpisodeError",
+    "FileError",
+    "FormatError",
+    "GymbagError",
     "HDF5Reader",
     "HDF5Recorder",
     "ListRecorder",
+    "MemorySource",
+    "PlaybackAgent",
+    "PlaybackEnv",
+    "QueryError",
+    "RandomAgent",
+    "RandomEnv",
     "RecordEnv",
     "Recorder",
+    "RecordingWarning",
+    "SchemaError",
+    "Selection",
     "SpaceCodec",
+    "Step",
     "Store",
+    "Transitions",
+    "UnsupportedSpace",
+    "compare",
+    "convert",
+    "drive_env",
+    "generate_monotonic",
+    "generate_random",
+    "get_actions",
     "list_datasets",
     "null_sample",
     "open",
     "record_from_iter",
     "record_hdf5",
     "register_space",
+    "run_episode",
 ]

@@ -7,7 +7,7 @@ import copy
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import gymnasium
@@ -158,12 +158,12 @@ def generate_monotonic(episodes: int = 10, start_time: float = 0.0) -> Iterator[
     0.0 [0. 0.] 0 nan False
     1.0 [0. 1.] 1 10.0 True
     """
-    clock = itertools.count(start_time)
+    seconds = itertools.count()
     for episode in range(episodes):
         last = episode + 1
         yield [
             Step(
-                next(clock),
+                start_time + next(seconds),
                 np.array([episode, step], dtype=np.float32),
                 step,
                 step * 10.0 if step else math.nan,
@@ -181,7 +181,7 @@ def run_episode(
     max_steps: int | None = None,
     *,
     seed: int | None = None,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Run an environment for one episode, row by row as they are asked for.
 
     It ends when the environment says so, and before that when there is no further action or
@@ -245,15 +245,12 @@ def drive_env(
     chosen = _choose(env, actions, seed)
     try:
         for number in itertools.count() if episodes is None else range(episodes):
-            rows = run_episode(
-                env, chosen, steps_per_episode, seed=None if number else seed
-            )
+            rows = run_episode(env, chosen, steps_per_episode, seed=None if number else seed)
             reset = next(rows, None)
             if reset is None:
                 break
-            going = _Going(rows)
-            yield itertools.chain([reset], going)
-            going.rows = iter(())
+            yield itertools.chain([reset], rows)
+            rows.close()
     finally:
         env.close()
 

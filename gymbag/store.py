@@ -33,7 +33,7 @@ def open(filename: str | os.PathLike[str], name: str | None = None) -> Store:
     >>> import gymbag
     >>> store = gymbag.open(filename)
     >>> len(store.where("reward > 0 and not terminated"))
-    8
+    9
     """
     return Store(filename, name)
 

@@ -142,6 +142,7 @@ def test_what_is_driven_is_what_is_recorded_and_what_is_driven_again(
     env = RecordEnv(RandomEnv(space, space, episode_steps=3), recorder)
     driven = lists(drive_env(env, episodes=4, steps_per_episode=3, seed=1))
     assert timeless(driven) == timeless(recorder.data)
+    assert [episode.seed for episode in recorder.iter_episodes()] == [1, None, None, None]
     assert timeless(driven) == timeless(
         lists(drive_env(RandomEnv(space, space, 3), episodes=4, steps_per_episode=3, seed=1))
     )

@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium
 
 from gymbag.errors import GymbagError
+from gymbag.generate import RandomAgent
 
 
 def make(env_id: str) -> gymnasium.Env[Any, Any]:
@@ -46,12 +47,12 @@ def random_steps(env: gymnasium.Env[Any, Any], seed: int) -> Iterator[bool]:
         env: where to.
         seed: of the actions and of the first episode; each next episode has the next number.
     """
-    env.action_space.seed(seed)
+    agent = RandomAgent(env.action_space, seed)
     for number in count(seed):
         env.reset(seed=number)
         ended = False
         while not ended:
-            _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            _, _, terminated, truncated, _ = env.step(agent.act())
             ended = terminated or truncated
             yield ended
 

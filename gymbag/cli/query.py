@@ -6,9 +6,9 @@ from __future__ import annotations
 import argparse
 import ast
 import csv
+import re
 import sys
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from gymbag.cli.arguments import Subparsers, add_command, add_name, count
 from gymbag.cli.output import print_table, to_json
 from gymbag.errors import GymbagError
 from gymbag.records import Records, Rows
-from gymbag.selection import Selection
 from gymbag.store import Store
 
 COLUMNS = "episode,step,action,reward,terminated,truncated"
@@ -97,3 +96,72 @@ def run(arguments: argparse.Namespace) -> int:
     if limit is not None and len(found) > limit:
         print(f"{limit:,} of {len(found):,} rows; --limit shows more", file=sys.stderr)
     return 0 if len(found) else 1
+
+
+def parameter(text: str) -> tuple[str, Any]:
+    """Return the name and the value of ``NAME=VALUE``; what is no literal of Python's is text.
+
+    >>> parameter("t=0.5"), parameter("why=reset")
+    (('t', 0.5), ('why', 'reset'))
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=VALUE")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def split_columns(text: str) -> list[str]:
+    """Return the names in a list, whose brackets may hold commas.
+
+    >>> split_columns("step, observation[0,1]")
+    ['step', 'observation[0,1]']
+    """
+    return [name.strip() for name in re.split(r",(?![^\[]*\])", text)]
+
+
+def read(store: Store, rows: Rows, names: Sequence[str]) -> Iterator[list[Any]]:
+    """Iterate over the values of fields at `rows`; they are read some at a time.
+
+    Raises:
+        GymbagError: there is no such field; that is said at once, also if there is no row.
+    """
+    records = store._records
+    for name in names:
+        try:
+            records.column(name, rows[:0])
+        except LookupError as error:
+            raise GymbagError(f"--columns {name}: {error.args[0]}") from error
+    starts = range(0, len(rows), records.batch_rows)
+    blocks = (rows[start : start + records.batch_rows] for start in starts)
+    return (
+        list(row)
+        for block in blocks
+        for row in zip(*(values_of(records, name, block) for name in names), strict=True)
+    )
+
+
+def values_of(records: Records, name: str, rows: Rows) -> Sequence[Any]:
+    """Return a field's values at `rows`, one for each, whatever space they are of."""
+    column = records.column(name, rows)
+    if isinstance(column, np.ma.MaskedArray):
+        return [None if value is np.ma.masked else value for value in column]
+    if isinstance(column, np.ndarray | list):
+        return column
+    codec = records.catalogue.codec(name)
+    return [codec.pick(column, i) for i in range(len(rows))]
+
+
+def print_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows as CSV; an array is a JSON list in its cell, no value is an empty cell."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([to_json(value) if is_nested(value) else value for value in row])
+
+
+def is_nested(value: Any) -> bool:
+    """Return whether a value is made of others."""
+    return isinstance(value, np.ndarray | list | tuple | dict)

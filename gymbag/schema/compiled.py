@@ -141,8 +141,11 @@ def first_difference(mine: Any, theirs: Any, path: str) -> str | None:
                     found = first_difference(one.description, other.description, one.path)
                     if found:
                         return found
-    found = [_short(compile_codec(d, path, ROWS).restore(gymnasium.spaces)) for d in (mine, theirs)]
-    return f"{path}: the data set has {found[0]}, this environment has {found[1]}"
+    has, gives = (
+        _short(compile_codec(description, path, ROWS).restore(gymnasium.spaces))
+        for description in (mine, theirs)
+    )
+    return f"{path}: the data set has {has}, this environment has {gives}"
 
 
 def _child_keys(codec: SpaceCodec) -> list[Any]:

@@ -37,12 +37,16 @@ class SharedFile:
         self.connections = 0
         self.before_read: list[Callable[[], None]] = []
         """What each recording does so that a reader sees all of it."""
+        self.replaced = False
+        """Whether a new file has taken the place of this one."""
         self._file: Any = None
         self._nodes: dict[str, Any] = {}
 
     @property
     def file(self) -> Any:
         """The open `tables.File`; opened again if PyTables closed it at the interpreter's exit."""
+        if self.replaced:
+            raise FileError(f"{self.path}: another file has taken its place; open that one")
         if self._file is None or not self._file.isopen:
             self._nodes.clear()
             self._file = _open(self.path, "a" if self.writing else "r")
@@ -124,7 +128,7 @@ class Connection:
             shared = self.shared
             shared.connections -= 1
             shared.writing -= self._writing
-            if not shared.connections:
+            if not shared.connections and not shared.replaced:
                 _shared.pop(shared.path, None)
             if not shared.connections or (self._writing and not shared.writing):
                 shared.shut()
@@ -160,6 +164,10 @@ def create_file(filename: str | os.PathLike[str]) -> None:
             return
         if not path.parent.is_dir():
             raise NoSuchFile(f"{filename}: the folder {path.parent} does not exist; create it")
+        old = _shared.pop(os.path.realpath(filename), None)
+        if old is not None:
+            old.shut()
+            old.replaced = True
         file = _open(os.path.realpath(filename), "w")
         try:
             file.root._v_attrs[FORMAT_ATTRIBUTE] = FORMAT

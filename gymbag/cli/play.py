@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""``gymbag play``."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from gymbag.cli.arguments import Subparsers, add_command, add_name, count
+from gymbag.errors import GymbagError
+from gymbag.playback import PlaybackEnv
+from gymbag.store import Store
+
+MOST_FRAMES = 1000
+"""How many frames a GIF holds: half a minute of a game."""
+
+FRAME_MS = 40
+"""A GIF's times are hundredths of a second, and many viewers slow down below 20 ms."""
+
+
+def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Say what the command takes."""
+    parser = add_command(
+        subparsers,
+        "play",
+        run,
+        "Play recorded episodes back, and print a line for each. Exit with 1 if there are none.",
+        "gymbag play cartpole.h5 --where 'episode_return > 50'",
+        "gymbag play atari.h5 --where 'reward > 0' --limit 1 --gif scored.gif",
+        "gymbag play cartpole.h5 --where 'observation[2] > 0.1' --segments",
+    )
+    parser.add_argument("file", metavar="FILE", help="recorded by gymbag")
+    add_name(parser)
+    parser.add_argument(
+        "--where", metavar="QUESTION", default="True", help="only episodes with such a row"
+    )
+    parser.add_argument(
+        "--segments", action="store_true", help="only the runs of such rows, not whole episodes"
+    )
+    parser.add_argument("--limit", metavar="N", type=count, help="the most episodes to play")
+    parser.add_argument(
+        "--gif", metavar="OUT", help=f"write the first {MOST_FRAMES:,} images as an animated GIF"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Play."""
+    frames = None if arguments.gif is None else Frames(arguments.gif)
+    with Store(arguments.file, arguments.name) as store:
+        env = PlaybackEnv(
+            store.where(arguments.where),
+            segments=arguments.segments,
+            render_mode=None if frames is None else "rgb_array",
+        )
+        played = 0
+        while not env.played_out and played != arguments.limit:
+            print(play_episode(env, frames, "segment" if arguments.segments else "episode"))
+            played += 1
+    if frames is not None and played:
+        print(frames.save())
+    return 0 if played else 1
+
+
+def play_episode(env: PlaybackEnv, frames: Frames | None, what: str) -> str:
+    """Play the next episode; return a line about it."""
+    env.reset()
+    total, done = 0.0, False
+    if frames is not None:
+        frames.add(env.render())
+    while not done:
+        _, reward, terminated, truncated, _ = env.step(None)
+        total += 0.0 if math.isnan(reward) else reward
+        done = terminated or truncated
+        if frames is not None:
+            frames.add(env.render())
+    end = "terminated" if terminated else "truncated"
+    plural = "s" * (env.step_num != 1)
+    return f"{what} {env.episode}: {env.step_num:,} step{plural}, return {total:g}, {end}"
+
+
+class Frames:
+    """Images for an animated GIF, the first `MOST_FRAMES`.
+
+    Raises:
+        GymbagError: Pillow is not installed.
+    """
+
+    def __init__(self, path: str) -> None:
+        try:
+            from PIL import Image
+        except ImportError as error:
+            raise GymbagError("--gif: needs Pillow; run: pip install 'gymbag[gif]'") from error
+        self._path = path
+        self._make: Any = Image.fromarray
+        self._images: list[Any] = []
+        self._seen = 0
+
+    def add(self, frame: Any) -> None:
+        """Keep a frame, if there is room.
+
+        Raises:
+            GymbagError: the observations are no images.
+        """
+        if frame is None:
+            raise GymbagError("--gif: the observations hold no image; leave it out to play them")
+        self._seen += 1
+        if len(self._images) < MOST_FRAMES:
+            self._images.append(self._make(frame))
+
+    def save(self) -> str:
+        """Write the file; return a line about it."""
+        first, *others = self._images
+        first.save(
+            self._path,
+            format="GIF",
+            save_all=True,
+            append_images=others,
+            duration=FRAME_MS,
+            loop=0,
+        )
+        kept = f"{len(self._images):,}"
+        of = "" if self._seen == len(self._images) else f" of {self._seen:,}"
+        return f"{self._path}: {kept}{of} frames, {os.path.getsize(self._path):,} bytes"

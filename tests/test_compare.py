@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Comparing finds every kind of difference, and where it is."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Discrete
+
+from gymbag import compare
+from gymbag.steps import Ended, MemoryEpisode, MemorySource, Step
+
+
+def source(**changes: Any) -> MemorySource:
+    """Two episodes of three rows; `changes` replace a field of row 1 of episode 1, or of it."""
+    episodes = []
+    for number in range(2):
+        rows = [
+            Step(
+                float(k),
+                {"pose": np.array([k, math.nan], "f4")},
+                k if k else 0,
+                math.nan if k == 0 else 0.5 * k,
+                k == 2,
+                False,
+                {"n": k, "a": [1, (2,)]},
+            )
+            for k in range(3)
+        ]
+        mine = changes if number == 1 else {}
+        fields = {name: value for name, value in mine.items() if name in Step._fields}
+        rows[1] = rows[1]._replace(**fields)
+        rows = rows[: mine.get("rows", 3)]
+        episodes.append(
+            MemoryEpisode(
+                number,
+                rows,
+                seed=mine.get("seed"),
+                options=mine.get("options"),
+                ended=mine.get("ended", Ended.TERMINATED),
+            )
+        )
+    return MemorySource(
+        episodes[: changes.get("episodes", 2)],
+        observation_space=changes.get("space", Box(0, 1)),
+        action_space=Discrete(3),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "episode", "step"),
+    [
+        ({"observation": {"pose": np.array([1, 7], "f4")}}, "observation.pose[1]", 1, 1),
+        ({"observation": {"pose": np.array([1, math.nan])}}, "observation.pose", 1, 1),
+        ({"observation": {"pose": np.zeros(3, "f4")}}, "observation.pose", 1, 1),
+        ({"observation": {}}, "observation.pose", 1, 1),
+        ({"action": 2}, "action", 1, 1),
+        ({"reward": 0.75}, "reward", 1, 1),
+        ({"reward": math.nan}, "reward", 1, 1),
+        ({"terminated": True}, "terminated", 1, 1),
+        ({"truncated": True}, "truncated", 1, 1),
+        ({"info": {"n": 1}}, "info.a", 1, 1),
+        ({"info": {"n": 1, "a": [1, (3,)]}}, "info.a[1][0]", 1, 1),
+        ({"time": 9.0}, "time", 1, 1),
+        ({"seed": 4}, "seed", 1, None),
+        ({"options": {"a": 1}}, "options", 1, None),
+        ({"ended": Ended.RESET}, "ended", 1, None),
+        ({"rows": 2}, "number of rows", 1, None),
+        ({"episodes": 1}, "number of episodes", None, None),
+        ({"space": Box(0, 2)}, "observation_space", None, None),
+    ],
+)
+def test_each_difference_is_found_where_it_is(
+    changes: Any, field: str, episode: int | None, step: int | None
+) -> None:
+    assert compare(source(), source(), times=True)
+    for one, other in ((source(), source(**changes)), (source(**changes), source())):
+        found = compare(one, other, times=True)
+        assert not found
+        assert found.first is not None
+        assert (found.first.field, found.first.episode, found.first.step) == (field, episode, step)
+        assert field in str(found)
+        assert json.loads(json.dumps(found.to_json()))["first"]["field"] == field
+
+
+def test_tolerance_and_the_largest_error() -> None:
+    other = source(reward=0.75)
+    assert compare(source(), other).errors == {"reward": 0.25}
+    assert compare(source(), other, tolerance=0.25)
+    assert not compare(source(), other, tolerance=0.2)
+    large = compare([[(0, 2**60, 0, None, True, None)]], [[(0, 2**60 + 1, 0, None, True, None)]])
+    assert not large
+
+
+def test_times_and_infos_are_left_out_when_asked() -> None:
+    assert compare(source(), source(time=9.0))
+    assert compare(source(), source(info={}), infos=False)
+    assert compare(source(), [episode.steps() for episode in source().episodes]).notes
