@@ -47,9 +47,7 @@ def figure(runs: list[Run], controls: list[Run]) -> dict[str, Any]:
         "recorder": first["recorder"],
         "wall_seconds": spread([run["wall_seconds"] for run in runs]),
         "cpu_seconds": spread([run["cpu_seconds"] for run in runs]),
-        "wall_ratio": spread(
-            [run["wall_seconds"] / bare["wall_seconds"] for run, bare in pairs]
-        ),
+        "wall_ratio": spread([run["wall_seconds"] / bare["wall_seconds"] for run, bare in pairs]),
         "cpu_ratio": spread([run["cpu_seconds"] / bare["cpu_seconds"] for run, bare in pairs]),
         "bytes_per_step": round(median(run["bytes"] / run["steps"] for run in runs), 1),
         "extra_memory_mb": excess([(run["peak_mb"], bare["peak_mb"]) for run, bare in pairs]),

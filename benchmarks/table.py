@@ -46,9 +46,7 @@ def markdown(results: dict[str, Any]) -> str:
     """Return a table for each environment, and how they were made."""
     tables = [
         f"`{env_id}`, {steps:,} steps:\n\n{HEAD}" + "".join(map(row, rows))
-        for (env_id, steps), rows in groupby(
-            results["figures"], itemgetter("environment", "steps")
-        )
+        for (env_id, steps), rows in groupby(results["figures"], itemgetter("environment", "steps"))
     ]
     return "\n".join([*tables, NOTE.format(**results["made"])])
 
@@ -95,9 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS, help="the JSON to read")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--write", type=Path, metavar="FILE", help="put it into this document")
-    action.add_argument(
-        "--check", type=Path, metavar="FILE", help="is this document up to date?"
-    )
+    action.add_argument("--check", type=Path, metavar="FILE", help="is this document up to date?")
     args = parser.parse_args(arguments)
 
     text = markdown(json.loads(args.results.read_text()))

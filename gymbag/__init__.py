@@ -36,12 +36,14 @@ from gymbag.generate import (
     get_actions,
     run_episode,
 )
+from gymbag.hdf5 import HDF5Recorder
+from gymbag.memory import ListRecorder, MemorySource
 from gymbag.playback import PlaybackAgent, PlaybackEnv
 from gymbag.record import RecordEnv, record_hdf5
-from gymbag.recorder import HDF5Recorder, ListRecorder, Recorder, record_from_iter
+from gymbag.recorder import Recorder, record_from_iter
 from gymbag.schema import SpaceCodec, null_sample, register_space
 from gymbag.selection import Selection
-from gymbag.steps import Episode, MemorySource, Step, Transitions
+from gymbag.steps import Episode, Step, Transitions
 from gymbag.storage.reader import list_datasets
 from gymbag.store import HDF5Reader, Store, open
 

@@ -17,7 +17,8 @@ import gymnasium
 from gymnasium.utils import RecordConstructorArgs
 
 from gymbag.errors import RecordingWarning, SchemaError
-from gymbag.recorder import HDF5Recorder, Recorder
+from gymbag.hdf5 import HDF5Recorder
+from gymbag.recorder import Recorder
 from gymbag.steps import Ended
 
 

@@ -27,9 +27,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from enum import StrEnum
-from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -189,79 +188,6 @@ class Episode(ABC):
         )
 
 
-class MemoryEpisode(Episode):
-    """An episode held in memory as a list of rows.
-
-    >>> rows = [
-    ...     Step(0.0, 5, 0, math.nan, False, False, {}),
-    ...     Step(1.0, 6, 1, 2.5, True, False, {}),
-    ... ]
-    >>> MemoryEpisode(0, rows)
-    MemoryEpisode(id=0, episode_length=1, episode_return=2.5, ended='terminated', seed=None)
-    """
-
-    def __init__(
-        self,
-        id: int,
-        rows: Sequence[Step],
-        *,
-        seed: int | None = None,
-        options: dict[str, Any] | None = None,
-        ended: Ended | None = None,
-    ) -> None:
-        if not rows:
-            raise ValueError(f"episode {id} has no row; the reset is the least")
-        self.id = id
-        self.rows = rows
-        self.seed = seed
-        self.options = options
-        self.ended = end_of(rows[-1]) if ended is None else ended
-
-    def steps(self) -> Iterator[Step]:
-        """Iterate over the n + 1 rows, the reset first."""
-        return iter(self.rows)
-
-    @property
-    def episode_length(self) -> int:
-        """n, the number of actions."""
-        return len(self.rows) - 1
-
-    @cached_property
-    def observations(self) -> Any:
-        """The n + 1 observations, stacked where arrays can hold them."""
-        return stack([row.observation for row in self.rows])
-
-    @cached_property
-    def actions(self) -> Any:
-        """The n actions, stacked where arrays can hold them."""
-        return stack([row.action for row in self.rows[1:]])
-
-    @cached_property
-    def rewards(self) -> NDArray[np.float64]:
-        """The n rewards, float64."""
-        return np.array([row.reward for row in self.rows[1:]], dtype=np.float64)
-
-    @cached_property
-    def terminations(self) -> NDArray[np.bool_]:
-        """The n flags; only the last can be True."""
-        return np.array([row.terminated for row in self.rows[1:]], dtype=np.bool_)
-
-    @cached_property
-    def truncations(self) -> NDArray[np.bool_]:
-        """The n flags; only the last can be True."""
-        return np.array([row.truncated for row in self.rows[1:]], dtype=np.bool_)
-
-    @property
-    def infos(self) -> list[dict[Any, Any]]:
-        """The n + 1 info dicts, the reset's first."""
-        return [row.info for row in self.rows]
-
-    @cached_property
-    def times(self) -> NDArray[np.float64]:
-        """The n + 1 Unix times in seconds, float64."""
-        return np.array([row.time for row in self.rows], dtype=np.float64)
-
-
 class Source(Protocol):
     """Anything that holds episodes and says what they are: a Store, a Selection, a reader."""
 
@@ -291,40 +217,6 @@ class Source(Protocol):
 
     def iter_episodes(self) -> Iterator[Episode]:
         """Iterate over the episodes; every call starts anew."""
-
-
-class MemorySource:
-    """Episodes in memory, with what a data set says of itself.
-
-    >>> MemorySource([MemoryEpisode(0, [Step(0.0, 1, 0, math.nan, False, False, {})])])
-    <MemorySource '', 1 episodes>
-    """
-
-    def __init__(
-        self,
-        episodes: Iterable[Episode] = (),
-        *,
-        observation_space: Any = None,
-        action_space: Any = None,
-        name: str = "",
-        description: str = "",
-        metadata: dict[str, Any] | None = None,
-        env_spec: str | None = None,
-    ) -> None:
-        self.episodes = list(episodes)
-        self.observation_space = observation_space
-        self.action_space = action_space
-        self.name = name
-        self.description = description
-        self.metadata = dict(metadata or {})
-        self.env_spec = env_spec
-
-    def iter_episodes(self) -> Iterator[Episode]:
-        """Iterate over the episodes."""
-        return iter(self.episodes)
-
-    def __repr__(self) -> str:
-        return f"<MemorySource {self.name!r}, {len(self.episodes)} episodes>"
 
 
 def as_step(row: Any) -> Step:
@@ -363,27 +255,3 @@ def iter_rows(source: Any) -> Iterator[Iterator[Step]]:
             yield episode.steps()
         else:
             yield map(as_step, episode)
-
-
-def stack(values: Sequence[Any]) -> Any:
-    """Put values of one space into one batch: arrays, dicts and tuples of arrays, else a tuple.
-
-    >>> stack([{"a": np.int64(1)}, {"a": np.int64(2)}])
-    {'a': array([1, 2])}
-    >>> stack(["x", "y"])
-    ('x', 'y')
-    """
-    if not values:
-        return np.empty(0)
-    first = values[0]
-    kind = type(first)
-    if any(type(value) is not kind for value in values):
-        return tuple(values)
-    if isinstance(first, np.ndarray):
-        alike = all(v.shape == first.shape and v.dtype == first.dtype for v in values)
-        return np.stack(values) if alike else tuple(values)
-    if isinstance(first, np.generic | bool | int | float):
-        return np.array(values)
-    if isinstance(first, dict) and all(v.keys() == first.keys() for v in values):
-        return {key: stack([value[key] for value in values]) for key in first}
-    return tuple(values)

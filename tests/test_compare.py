@@ -12,7 +12,8 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 
 from gymbag import compare
-from gymbag.steps import Ended, MemoryEpisode, MemorySource, Step
+from gymbag.memory import MemoryEpisode, MemorySource
+from gymbag.steps import Ended, Step
 
 
 def source(**changes: Any) -> MemorySource:

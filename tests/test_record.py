@@ -159,7 +159,7 @@ def test_environments_of_gym_get_a_wrapper_of_gym(tmp_path: Path) -> None:
         env = gymbag.record_hdf5(inner, tmp_path / "x.h5")
         assert isinstance(env, gym.Wrapper)
         observation, info = env.reset(seed=3)
-        observation, reward, terminated, truncated, info = env.step(1)
+        observation, _reward, _terminated, _truncated, _info = env.step(1)
         env.close()
     with gymbag.open(tmp_path / "x.h5") as store:
         assert store.episodes[0].seed == 3

@@ -87,8 +87,8 @@ def test_the_seeds_loop_reads_as_it_always_did(cartpole: Any) -> None:
     assert reader.observation_space == store.observation_space
     held = list(reader)
     for mine, episode, again in zip(kept, held, reader, strict=True):
-        rows = [row for row in episode]
-        time, observation, action, reward, done, info = rows[0]
+        rows = list(episode)
+        _time, _observation, _action, reward, done, _info = rows[0]
         assert np.isnan(reward)
         assert not done
         assert rows[-1].done == (mine[-1][3] or mine[-1][4] or episode is held[-1])

@@ -25,7 +25,7 @@ import gymnasium
 from gymbag.cli import compare, convert, demo, generate, info, play, query, record
 from gymbag.cli.output import explain, show_warning
 from gymbag.errors import GymbagError
-from gymbag.recorder import package_versions
+from gymbag.hdf5 import package_versions
 
 COMMANDS = (demo, record, info, query, play, compare, convert, generate)
 

@@ -13,7 +13,8 @@ from gymnasium.spaces import Box, Discrete
 from gymbag.cli.arguments import Subparsers, add_command, count
 from gymbag.cli.output import progress
 from gymbag.generate import RandomEnv, drive_env, generate_monotonic
-from gymbag.recorder import HDF5Recorder, record_from_iter
+from gymbag.hdf5 import HDF5Recorder
+from gymbag.recorder import record_from_iter
 
 Made = tuple[Space[Any], Space[Any], Iterable[Any]]
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from gymbag.errors import FormatError
 from gymbag.formats.format import Format
-from gymbag.steps import Ended, Episode, MemoryEpisode, MemorySource, Step
+from gymbag.memory import MemoryEpisode, MemorySource
+from gymbag.steps import Ended, Episode, Step
 
 MANIFESTS = "*.manifest.json"
 

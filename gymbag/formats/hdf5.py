@@ -12,7 +12,8 @@ from gymnasium import spaces
 
 from gymbag.errors import FileError, FormatError
 from gymbag.formats.format import Format
-from gymbag.recorder import HDF5Recorder, record_episode
+from gymbag.hdf5 import HDF5Recorder
+from gymbag.recorder import record_episode
 from gymbag.steps import Episode, Source
 from gymbag.storage.reader import list_datasets
 from gymbag.store import Store

@@ -19,7 +19,8 @@ from gymnasium import spaces
 
 from gymbag.errors import FormatError, NoSuchDataset, RecordingWarning
 from gymbag.formats.format import Format
-from gymbag.steps import Episode, MemoryEpisode, MemorySource, Step
+from gymbag.memory import MemoryEpisode, MemorySource
+from gymbag.steps import Episode, Step
 from gymbag.storage.handles import LOCK
 
 FIELDS = ("time", "observation", "action", "reward", "done", "info")

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from gymbag.errors import FormatError
 from gymbag.formats.format import Format
 from gymbag.formats.hdf5 import like
+from gymbag.memory import MemoryEpisode
 from gymbag.schema import Schema, jsonable
 from gymbag.schema.text import join_bytes, split_bytes
-from gymbag.steps import Ended, Episode, MemoryEpisode, Source, Step
+from gymbag.steps import Ended, Episode, Source, Step
 
 HEAD = "gymbag"
 DAMAGED = (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -91,7 +92,7 @@ class NpzSource:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 self._arrays = {name: file[name] for name in file.files}
             self._head = jsonable.loads(self._arrays[HEAD].tobytes())
             self._schema = Schema.from_json(self._head["spaces"])

@@ -141,9 +141,7 @@ def _parameter(name: str, value: Any) -> Scalar | tuple[Scalar, ...]:
     for item in value:
         constant = _scalar(item)
         if constant is None:
-            raise QueryError(
-                f"parameter {name!r}: {expected}; found {type(item).__name__} in it"
-            )
+            raise QueryError(f"parameter {name!r}: {expected}; found {type(item).__name__} in it")
         items.append(constant)
     # The order of a set of text differs from process to process, and a plan's repr must not.
     return tuple(sorted(items, key=repr) if isinstance(value, Set) else items)
@@ -184,9 +182,7 @@ class _Parser:
 
     def syntax(self, error: SyntaxError) -> QueryError:
         line, column = error.lineno or 1, max(error.offset or 1, 1)
-        at = max(
-            0, min(self.starts[min(line, len(self.lines)) - 1] + column - 2, len(self.text))
-        )
+        at = max(0, min(self.starts[min(line, len(self.lines)) - 1] + column - 2, len(self.text)))
         foreign = _FOREIGN_WORD.search(self.text, max(0, at - 1))
         if foreign and not error.msg.startswith("unterminated"):
             word = foreign.group()
@@ -257,9 +253,7 @@ class _Parser:
         if constant is None and value is None:
             raise self.fail("None is no value; ask `has(...)` or `not has(...)`", at)
         if constant is None:
-            raise self.fail(
-                f"a constant of type {type(value).__name__} is not part of a query", at
-            )
+            raise self.fail(f"a constant of type {type(value).__name__} is not part of a query", at)
         return constant
 
     def call(self, tree: ast.Call, depth: int) -> Node:

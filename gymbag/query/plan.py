@@ -51,9 +51,7 @@ class Plan:
     """The rest, which needs arrays beside the table."""
 
 
-def compile_query(
-    text: str, catalogue: Catalogue, params: Mapping[str, Any] | None = None
-) -> Plan:
+def compile_query(text: str, catalogue: Catalogue, params: Mapping[str, Any] | None = None) -> Plan:
     """Return the plan of a query. Nothing in the text is ever executed.
 
     >>> from gymbag.query import Field, Fields, Values
@@ -175,9 +173,7 @@ class _Checker:
             )
         name = _typed(tree) if isinstance(tree, Path) else "x"
         example = f"{name} == 'abc'" if node.kind == "text" else f"{name} != 0"
-        raise self.fail(
-            f"{_KINDS[node.kind]} is not a condition; compare it: {example}", tree.at
-        )
+        raise self.fail(f"{_KINDS[node.kind]} is not a condition; compare it: {example}", tree.at)
 
     def number(self, tree: Node, name: str) -> Typed:
         """Check what must be a number, or a bool for 0 or 1."""
@@ -218,9 +214,7 @@ class _Checker:
         places = tree.places[len(tree.keys) - len(index) :]
         if len(index) > len(field.shape):
             at = places[len(field.shape)]
-            raise self.fail(
-                f"{field.name} has {_size(field.shape)}; this is an index too many", at
-            )
+            raise self.fail(f"{field.name} has {_size(field.shape)}; this is an index too many", at)
         shape: list[int] = []
         for key, length, at in zip(index, field.shape, places, strict=False):
             if isinstance(key, slice):
