@@ -7,6 +7,7 @@ import argparse
 from contextlib import ExitStack
 
 from gymbag.cli.arguments import Subparsers, add_command
+from gymbag.cli.output import to_json
 from gymbag.cli.sources import open_source
 from gymbag.compare import compare
 
@@ -37,5 +38,5 @@ def run(arguments: argparse.Namespace) -> int:
         a = stack.enter_context(open_source(arguments.a, arguments.name))
         b = stack.enter_context(open_source(arguments.b, arguments.name))
         result = compare(a, b, tolerance=arguments.tolerance, times=arguments.times)
-        print(result.to_json() if arguments.json else result)
+        print(to_json(result.to_json()) if arguments.json else result)
     return 0 if result else 1

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gymbag.cli.arguments import Subparsers, add_command, add_name
+from gymbag.cli.arguments import Subparsers, add_command
 from gymbag.cli.output import format_bytes, print_table, to_json
 from gymbag.storage.reader import ColumnSize, list_datasets
 from gymbag.store import Store

@@ -47,8 +47,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows below a header, numbers to the right."""
     rows = [list(row) for row in rows]
     right = [
-        all(_is_number(row[i]) for row in rows if row[i] is not None)
-        for i in range(len(header))
+        all(_is_number(row[i]) for row in rows if row[i] is not None) for i in range(len(header))
     ]
     cells = [[format_cell(value) for value in row] for row in rows]
     if sys.stdout.isatty():
@@ -94,12 +93,10 @@ def format_bytes(count: float) -> str:
     """
     if count < 1000:
         return f"{count:.0f} bytes"
-    for unit in ("kB", "MB", "GB"):
+    units = iter(("kB", "MB", "GB", "TB"))
+    while count >= 999.5:
         count /= 1000
-        if count < 999.5:
-            break
-    else:
-        count, unit = count / 1000, "TB"
+        unit = next(units)
     return f"{count:.{0 if count >= 100 else 1}f} {unit}"
 
 

@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import math
 import os
-from collections.abc import Iterator
 from typing import Any
 
 from gymbag.cli.arguments import Subparsers, add_command, add_name, count

@@ -143,13 +143,13 @@ def read(store: Store, rows: Rows, names: Sequence[str]) -> Iterator[list[Any]]:
     )
 
 
-def values_of(records: Records, name: str, rows: Rows) -> Sequence[Any]:
+def values_of(records: Records, name: str, rows: Rows) -> list[Any]:
     """Return a field's values at `rows`, one for each, whatever space they are of."""
     column = records.column(name, rows)
     if isinstance(column, np.ma.MaskedArray):
         return [None if value is np.ma.masked else value for value in column]
     if isinstance(column, np.ndarray | list):
-        return column
+        return list(column)
     codec = records.catalogue.codec(name)
     return [codec.pick(column, i) for i in range(len(rows))]
 

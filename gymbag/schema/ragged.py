@@ -45,11 +45,18 @@ class Items:
         lengths = np.fromiter(map(len, rows), dtype=LENGTH, count=len(rows))
         return [lengths, *self.codec.encode(list(chain.from_iterable(rows)))]
 
-    def decode(self, arrays: Iterator[NDArray[Any]]) -> list[Batch]:
-        """Return each row's items as a batch."""
-        ends = np.cumsum(next(arrays)).tolist()
+    def decode(self, arrays: Iterator[NDArray[Any]]) -> list[tuple[Batch, int]]:
+        """Return each row's items as a batch, and how many they are.
+
+        A batch of items without columns, such as of empty tuples, does not tell.
+        """
+        lengths = next(arrays).astype(np.int64)
+        ends = np.cumsum(lengths).tolist()
         batch = self.codec.decode(arrays, ends[-1] if ends else 0)
-        return [self.codec.slice(batch, a, b) for a, b in zip([0, *ends], ends, strict=False)]
+        return [
+            (self.codec.slice(batch, end - length, end), length)
+            for end, length in zip(ends, lengths.tolist(), strict=True)
+        ]
 
 
 @register_space("Sequence")
@@ -98,7 +105,7 @@ class SequenceCodec(SpaceCodec):
         """Return the sequences."""
         batches = self.items.decode(arrays)
         if self.stack:
-            return tuple(batches)
+            return tuple([batch for batch, _ in batches])
         codec = self.items.codec
         return tuple(
             tuple([codec.pick(batch, i) for i in range(codec.length(batch))]) for batch in batches
@@ -175,10 +182,12 @@ class GraphCodec(SpaceCodec):
 
     def decode(self, arrays: Iterator[NDArray[Any]], n: int) -> tuple[GraphInstance, ...]:
         """Return the graphs."""
-        nodes = self.nodes.decode(arrays)
+        nodes = [batch for batch, _ in self.nodes.decode(arrays)]
         has, dtypes = next(arrays), next(arrays)
-        links = self.links.decode(arrays)
-        edges = [None] * n if self.edges is None else self.edges.decode(arrays)
+        links = [batch for batch, _ in self.links.decode(arrays)]
+        edges: list[Any] = [None] * n
+        if self.edges is not None:
+            edges = [batch for batch, _ in self.edges.decode(arrays)]
         return tuple(
             GraphInstance(nodes[i], edges[i], links[i].astype(LINK_DTYPES[dtypes[i]]))
             if has[i]
