@@ -96,6 +96,8 @@ def same(one: Any, other: Any) -> bool:
         )
     if isinstance(one, tuple | list):
         return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, complex):
+        return repr(one) == repr(other)
     if isinstance(one, float):
         return type(one) is type(other) and (one == other or (one != one and other != other))
     return type(one) is type(other) and bool(one == other)

@@ -24,8 +24,8 @@ import gymbag
 from gymbag import HDF5Recorder, ListRecorder, record_from_iter
 from gymbag.errors import EpisodeError
 from gymbag.generate import RandomEnv, drive_env, generate_monotonic
-from gymbag.playback import PlaybackAgent, PlaybackEnv
 from gymbag.memory import MemoryEpisode, MemorySource
+from gymbag.playback import PlaybackAgent, PlaybackEnv
 from gymbag.steps import SeedStep, Step
 
 ACTION = spaces.Discrete(3)

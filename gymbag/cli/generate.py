@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -45,7 +46,9 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Make episodes, and record them."""
     observations, actions, episodes = KINDS[arguments.kind](arguments.episodes, arguments.seed)
-    recorder = HDF5Recorder(arguments.output, observations, actions, arguments.kind)
+    recorder = HDF5Recorder(
+        arguments.output, observations, actions, arguments.kind, start_time=time.time()
+    )
     with progress() as bars:
         tracked = bars.track(episodes, total=arguments.episodes, description=arguments.kind)
         record_from_iter(recorder, tracked)

@@ -81,7 +81,9 @@ def show(about: Mapping[str, Any]) -> None:
     for session in about["sessions"]:
         begun = datetime.fromtimestamp(session["start_time"]).astimezone()
         versions = ", ".join(f"{name} {number}" for name, number in session["versions"].items())
-        lines[f"recorded {begun:%Y-%m-%d %H:%M:%S}"] = f"by {versions}"
+        # A recording of episodes that existed already may not say when it began.
+        when = f" {begun:%Y-%m-%d %H:%M:%S}" if session["start_time"] else ""
+        lines[f"recorded{when}"] = f"by {versions}"
     print(about["name"])
     width = max(map(len, lines))
     for label, text in lines.items():
@@ -107,9 +109,11 @@ def how_small(about: Mapping[str, Any]) -> str:
     """Return the size of a data set, raw and in the file, as people say it."""
     raw, stored, steps = about["nbytes"], about["stored"], about["actions"]
     text = f"{format_bytes(raw)} of data in {format_bytes(stored)}"
-    if not stored or not steps:
-        return text
-    return f"{text}: {raw / stored:.3g} times smaller, {stored / steps:.3g} bytes for each step"
+    if raw > stored > 0:
+        text += f", {raw / stored:.3g} times smaller"
+    if steps:
+        text += f"; {stored / steps:.3g} bytes for each step"
+    return text
 
 
 def _size(column: ColumnSize) -> dict[str, Any]:
@@ -117,7 +121,8 @@ def _size(column: ColumnSize) -> dict[str, Any]:
     names = column.dtype.names
     return {
         "name": column.name,
-        "type": f"table of {', '.join(names)}" if names else f"{column.dtype}{shape}",
+        "type": f"table of {len(names)} columns" if names else f"{column.dtype}{shape}",
+        "columns": {name: str(column.dtype[name]) for name in names or ()},
         "compression": column.compression,
         "nbytes": column.nbytes,
         "stored": column.stored,

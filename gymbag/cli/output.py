@@ -77,8 +77,10 @@ def format_cell(value: Any) -> str:
         return ""
     if isinstance(value, np.ndarray) and value.size > FEW:
         return f"{value.dtype}{list(value.shape)}"
-    if isinstance(value, np.ndarray):
-        return f"[{', '.join(map(format_cell, value))}]" if value.ndim else str(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {format_cell(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim):
+        return f"[{', '.join(map(format_cell, value))}]"
     if isinstance(value, Integral) or not isinstance(value, Real):
         return str(value)
     number = float(value)

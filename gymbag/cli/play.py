@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
+import sys
 from typing import Any
 
 from gymbag.cli.arguments import Subparsers, add_command, add_name, count
 from gymbag.errors import GymbagError
 from gymbag.playback import PlaybackEnv
+from gymbag.selection import Selection
 from gymbag.store import Store
 
 MOST_FRAMES = 1000
@@ -49,21 +50,39 @@ def run(arguments: argparse.Namespace) -> int:
     """Play."""
     frames = None if arguments.gif is None else Frames(arguments.gif)
     with Store(arguments.file, arguments.name) as store:
+        selection = store.where(arguments.where)
         env = PlaybackEnv(
-            store.where(arguments.where),
+            selection,
             segments=arguments.segments,
             render_mode=None if frames is None else "rgb_array",
         )
+        labels = name_segments(selection) if arguments.segments else name_episodes(selection)
         played = 0
-        while not env.played_out and played != arguments.limit:
-            print(play_episode(env, frames, "segment" if arguments.segments else "episode"))
-            played += 1
-    if frames is not None and played:
+        for played, label in enumerate(itertools.islice(labels, arguments.limit), start=1):
+            print(f"{label}: {play(env, frames)}")
+    if not played:
+        print("nothing to play", file=sys.stderr)
+        return 1
+    if frames is not None:
         print(frames.save())
-    return 0 if played else 1
+    return 0
 
 
-def play_episode(env: PlaybackEnv, frames: Frames | None, what: str) -> str:
+def name_episodes(selection: Selection) -> Iterator[str]:
+    """Name what a `PlaybackEnv` of a selection plays, in the same order."""
+    return (f"episode {episode.id}" for episode in selection.episodes())
+
+
+def name_segments(selection: Selection) -> Iterator[str]:
+    """Name the segments that a `PlaybackEnv` of a selection plays: those that have a step."""
+    return (
+        f"episode {segment.episode} from step {segment.start}"
+        for segment in selection.segments()
+        if len(segment) > 1
+    )
+
+
+def play(env: PlaybackEnv, frames: Frames | None) -> str:
     """Play the next episode; return a line about it."""
     env.reset()
     total, done = 0.0, False
@@ -71,13 +90,12 @@ def play_episode(env: PlaybackEnv, frames: Frames | None, what: str) -> str:
         frames.add(env.render())
     while not done:
         _, reward, terminated, truncated, _ = env.step(None)
-        total += 0.0 if math.isnan(reward) else reward
+        total += reward
         done = terminated or truncated
         if frames is not None:
             frames.add(env.render())
     end = "terminated" if terminated else "truncated"
-    plural = "s" * (env.step_num != 1)
-    return f"{what} {env.episode}: {env.step_num:,} step{plural}, return {total:g}, {end}"
+    return f"{env.step_num:,} step{'s' * (env.step_num != 1)}, return {total:g}, {end}"
 
 
 class Frames:

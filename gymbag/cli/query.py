@@ -95,7 +95,10 @@ def run(arguments: argparse.Namespace) -> int:
                 print_table(names, rows)
     if limit is not None and len(found) > limit:
         print(f"{limit:,} of {len(found):,} rows; --limit shows more", file=sys.stderr)
-    return 0 if len(found) else 1
+    if not len(found):
+        print("no row matches", file=sys.stderr)
+        return 1
+    return 0
 
 
 def parameter(text: str) -> tuple[str, Any]:

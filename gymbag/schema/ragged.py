@@ -108,7 +108,7 @@ class SequenceCodec(SpaceCodec):
             return tuple([batch for batch, _ in batches])
         codec = self.items.codec
         return tuple(
-            tuple([codec.pick(batch, i) for i in range(codec.length(batch))]) for batch in batches
+            tuple([codec.pick(batch, i) for i in range(length)]) for batch, length in batches
         )
 
     def __repr__(self) -> str:
