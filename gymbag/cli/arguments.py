@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from textwrap import indent
 
@@ -24,12 +25,12 @@ def add_command(
         subparsers: where to add it.
         name: what the user types.
         run: what to call with its arguments.
-        about: what it does, as a sentence.
+        about: what it does; the list of commands shows its first sentence, up to a semicolon.
         *examples: lines that the user can copy.
     """
     parser = subparsers.add_parser(
         name,
-        help=about[0].lower() + about[1:].split(".")[0],
+        help=about[0].lower() + re.split("[.;]", about[1:])[0],
         description=about,
         epilog=f"examples:\n{indent(chr(10).join(examples), '  ')}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

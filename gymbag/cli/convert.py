@@ -44,5 +44,5 @@ def run(arguments: argparse.Namespace) -> int:
         )
     print(f"{arguments.source} is now also {arguments.target}")
     for loss in losses:
-        print(f"lost: {loss}")
+        print(f"note: {loss}")
     return 0

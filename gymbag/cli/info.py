@@ -63,32 +63,24 @@ def describe(store: Store) -> dict[str, Any]:
 
 def show(about: Mapping[str, Any]) -> None:
     """Print what `describe` returned."""
-    steps = about["actions"]
-    lines = {
-        "about": about["description"],
-        "episodes": f"{about['episodes']:,}",
-        "steps": f"{steps:,} ({about['rows']:,} rows: each episode has one more, its reset)",
-    }
+    lines = [
+        ("about", about["description"]),
+        ("episodes", f"{about['episodes']:,}"),
+        ("steps", f"{about['actions']:,} ({about['rows']:,} rows: each reset is one, too)"),
+    ]
     if about["episodes"]:
         mean, low, high = (about[f"{which}_return"] for which in ("mean", "min", "max"))
-        lines["return"] = f"{mean:g} on average, from {low:g} to {high:g}"
-        lines["length"] = f"{about['mean_length']:g} steps on average"
-    lines["observation"] = " ".join(about["observation_space"].split())
-    lines["action"] = " ".join(about["action_space"].split())
-    lines["size"] = how_small(about)
-    for key, value in about["metadata"].items():
-        lines[f"metadata {key}"] = to_json(value)
-    for session in about["sessions"]:
-        begun = datetime.fromtimestamp(session["start_time"]).astimezone()
-        versions = ", ".join(f"{name} {number}" for name, number in session["versions"].items())
-        # A recording of episodes that existed already may not say when it began.
-        when = f" {begun:%Y-%m-%d %H:%M:%S}" if session["start_time"] else ""
-        lines[f"recorded{when}"] = f"by {versions}"
+        lines.append(("return", f"{mean:g} on average, from {low:g} to {high:g}"))
+        lines.append(("length", f"{about['mean_length']:g} steps on average"))
+    lines.append(("observation", " ".join(about["observation_space"].split())))
+    lines.append(("action", " ".join(about["action_space"].split())))
+    lines.append(("size", how_small(about)))
+    lines += [("metadata", f"{key}: {to_json(v)}") for key, v in about["metadata"].items()]
+    lines += [("recorded", how_recorded(session)) for session in about["sessions"]]
     print(about["name"])
-    width = max(map(len, lines))
-    for label, text in lines.items():
+    for label, text in lines:
         if text:
-            print(f"  {label.ljust(width)}  {text}")
+            print(f"  {label:<11}  {text}")
     print()
     print_table(
         ["  column", "type", "raw", "in file", "compression"],
@@ -114,6 +106,15 @@ def how_small(about: Mapping[str, Any]) -> str:
     if steps:
         text += f"; {stored / steps:.3g} bytes for each step"
     return text
+
+
+def how_recorded(session: Mapping[str, Any]) -> str:
+    """Return when a recording began, if that is known, and which versions made it."""
+    versions = ", ".join(f"{name} {number}" for name, number in session["versions"].items())
+    if not session["start_time"]:
+        return f"by {versions}"
+    begun = datetime.fromtimestamp(session["start_time"]).astimezone()
+    return f"{begun:%Y-%m-%d %H:%M:%S} by {versions}"
 
 
 def _size(column: ColumnSize) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
@@ -25,6 +26,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gymbag.errors import QueryError
+
+GYMNASIUM_STYLE = re.compile(r"\x1b\[\d*m(WARN: )?")
+"""What Gymnasium puts around its warnings."""
 
 FEW = 6
 """The most entries of an array that a table writes out."""
@@ -132,8 +136,9 @@ def show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Show a warning without the line of code that it came from."""
-    print(f"gymbag: warning: {' '.join(str(message).split())}", file=file or sys.stderr)
+    """Show a warning without the line of code that it came from, and without its colours."""
+    text = " ".join(GYMNASIUM_STYLE.sub("", str(message)).split())
+    print(f"gymbag: warning: {text}", file=file or sys.stderr)
 
 
 def _is_number(value: Any) -> bool:
@@ -142,6 +147,9 @@ def _is_number(value: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     """Return a value made only of what JSON has."""
+    if type(value) is np.ndarray and value.dtype.kind in "biuf" and np.isfinite(value).all():
+        # An image has 100,000 numbers: too many to look at one by one.
+        return value.tolist()
     if isinstance(value, np.ma.MaskedArray | np.ndarray | np.generic):
         return _plain(value.tolist())
     if isinstance(value, Mapping):

@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from gymbag.cli.arguments import Subparsers, add_command, add_name, count
@@ -58,8 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
         labels = name_segments(selection) if arguments.segments else name_episodes(selection)
         played = 0
-        for played, label in enumerate(itertools.islice(labels, arguments.limit), start=1):
+        for label in islice(labels, arguments.limit):
             print(f"{label}: {play(env, frames)}")
+            played += 1
     if not played:
         print("nothing to play", file=sys.stderr)
         return 1

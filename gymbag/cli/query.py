@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
                     print(to_json(dict(zip(names, row, strict=True))))
             case _:
                 print_table(names, rows)
-    if limit is not None and len(found) > limit:
+    if arguments.limit is None and limit is not None and len(found) > limit:
         print(f"{limit:,} of {len(found):,} rows; --limit shows more", file=sys.stderr)
     if not len(found):
         print("no row matches", file=sys.stderr)

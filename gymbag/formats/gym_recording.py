@@ -2,18 +2,21 @@
 """Directories that gym_recording wrote: manifests, JSON, and raw arrays. Reading only.
 
 They say nothing of spaces, times, infos and ends of episodes. What they do not say is not
-invented: times are NaN, infos empty, flags False, and the ends unknown.
+invented: times are NaN, infos empty, flags False, and the ends unknown. A reset that no step
+follows is no episode.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gymbag.errors import FormatError
 from gymbag.formats.format import Format
@@ -24,7 +27,7 @@ MANIFESTS = "*.manifest.json"
 
 
 class TraceSource(MemorySource):
-    """The episodes of a directory, read batch by batch."""
+    """The episodes of a directory, read one by one."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(name=directory.name)
@@ -33,21 +36,31 @@ class TraceSource(MemorySource):
     def iter_episodes(self) -> Iterator[Episode]:
         """Iterate over the episodes in the order of their recording."""
         number = 0
-        for manifest in sorted(self.directory.glob(MANIFESTS)):
-            for batch in _field(_json(manifest), "batches", manifest):
-                path = inside(self.directory, _field(batch, "fn", manifest))
-                for episode in _field(_json(path), "episodes", path):
-                    yield _episode(number, episode, path)
-                    number += 1
+        for manifest in sorted(self.directory.glob(MANIFESTS), key=_recorded):
+            for batch in _field(_json(manifest), "batches", list, manifest):
+                path = inside(self.directory, _field(batch, "fn", str, manifest))
+                for content in _field(_json(path), "episodes", list, path):
+                    rows = _rows(content, path)
+                    if len(rows) > 1:
+                        yield MemoryEpisode(number, rows, ended=Ended.UNKNOWN)
+                        number += 1
+
+    def __repr__(self) -> str:
+        return f"<TraceSource of {str(self.directory)!r}>"
 
 
-def inside(directory: Path, name: Any) -> Path:
+def _recorded(manifest: Path) -> tuple[list[int], str]:
+    """Return what sorts manifests: the numbers of the recorder and the process, as numbers."""
+    return [int(digits) for digits in re.findall("[0-9]+", manifest.name)], manifest.name
+
+
+def inside(directory: Path, name: str) -> Path:
     """Return the path of a file that another file names.
 
     Raises:
         FormatError: it is not a plain name of a file in the directory.
     """
-    if not isinstance(name, str) or Path(name).name != name or name in ("", ".", ".."):
+    if Path(name).name != name or set(name) & {"\\", "\0"} or name in ("", ".", ".."):
         raise FormatError(f"{directory}: names the file {name!r}, which is not inside it")
     path = directory / name
     if path.is_symlink() or not path.is_file():
@@ -55,46 +68,60 @@ def inside(directory: Path, name: Any) -> Path:
     return path
 
 
-def _episode(number: int, content: Any, path: Path) -> MemoryEpisode:
+def _rows(content: Any, path: Path) -> list[Step]:
+    """Return the rows of an episode; none if it has no action."""
     actions, observations, rewards = (
-        _values(_field(content, key, path), path) for key in ("actions", "observations", "rewards")
+        _values(content, key, path) for key in ("actions", "observations", "rewards")
     )
-    n = len(observations) - 1
-    if n < 0 or len(rewards) not in (n, 0) or (n and len(actions) != n):
+    if np.size(rewards) == 0 and len(observations) <= 1:
+        return []
+    n = len(rewards)
+    if len(observations) != n + 1 or len(actions) != n or np.ndim(rewards) != 1:
         raise FormatError(
-            f"{path}: episode {number} has {len(observations)} observations, {len(actions)} "
-            f"actions and {len(rewards)} rewards; expected one observation more than the others"
+            f"{path}: an episode has {len(observations)} observations, {len(actions)} actions "
+            f"and {n} rewards; expected one observation more than the others"
         )
-    rows = [Step(math.nan, observations[0], _null(actions, n), math.nan, False, False, {})]
-    rows += [
-        Step(math.nan, observations[k + 1], actions[k], float(rewards[k]), False, False, {})
-        for k in range(n)
+    null = np.full_like(actions[0], np.nan if np.asarray(actions[0]).dtype.kind == "f" else 0)
+    taken = [null[()], *actions]
+    got = [math.nan, *np.asarray(rewards, dtype=np.float64).tolist()]
+    return [
+        Step(math.nan, observation, action, reward, False, False, {})
+        for observation, action, reward in zip(observations, taken, got, strict=True)
     ]
-    return MemoryEpisode(number, rows, ended=Ended.UNKNOWN)
 
 
-def _null(actions: Any, n: int) -> Any:
-    if not n:
-        return None
-    first = np.asarray(actions[0])
-    return np.full_like(first, np.nan if first.dtype.kind == "f" else 0)[()]
+def _values(content: Any, key: str, path: Path) -> Any:
+    """Return an array, or a list of arrays if there is one for each row."""
+    described = _field(content, key, list | dict, path)
+    if isinstance(described, list):
+        return [_array(item, path) for item in described]
+    return _array(described, path)
 
 
-def _values(content: Any, path: Path) -> Any:
-    """Return an array, or the arrays of a list of them."""
-    if isinstance(content, list):
-        return [_values(item, path) for item in content]
-    dtype = np.dtype(str(_field(content, "dtype", path)))
-    shape, offset = _field(content, "shape", path), _field(content, "npyoff", path)
-    file = inside(path.parent, _field(content, "npyfile", path))
-    sizes = [*shape, offset] if isinstance(shape, list) else [None]
-    if dtype.hasobject or not all(isinstance(size, int) and size >= 0 for size in sizes):
-        raise FormatError(f"{path}: describes an array of shape {shape} and dtype {dtype}")
-    nbytes = math.prod(shape) * dtype.itemsize
-    if offset + nbytes > file.stat().st_size:
-        raise FormatError(f"{file}: shorter than {path.name} says; it may be cut off")
-    values = np.fromfile(file, dtype, math.prod(shape), offset=offset)
-    return values.reshape(shape, order=content.get("order", "C"))
+def _array(described: Any, path: Path) -> NDArray[Any]:
+    """Return an array, after a look at whether its file is as large as it would have to be."""
+    name, shape = _field(described, "dtype", str, path), _field(described, "shape", list, path)
+    offset = _field(described, "npyoff", int, path)
+    try:
+        dtype = np.dtype(name)
+    except (TypeError, ValueError, SyntaxError):
+        dtype = np.dtype(object)
+    sizes_are_sizes = all(isinstance(size, int) and size >= 0 for size in [*shape, offset])
+    if dtype.kind not in "biufc" or not shape or not sizes_are_sizes:
+        raise FormatError(
+            f"{path}: describes an array of shape {shape} and dtype {name!r} at byte {offset}; "
+            "expected numbers in one dimension or more"
+        )
+    file = inside(path.parent, _field(described, "npyfile", str, path))
+    nbytes, held = math.prod(shape) * dtype.itemsize, file.stat().st_size
+    if described.get("size", nbytes) != nbytes or described.get("order", "C") != "C":
+        raise FormatError(f"{path}: describes an array of {nbytes} bytes as {described!r:.300}")
+    if offset + nbytes > held:
+        raise FormatError(
+            f"{file}: has {held} bytes, and {path.name} needs {offset + nbytes} of it; "
+            "it may be cut off"
+        )
+    return np.fromfile(file, dtype, math.prod(shape), offset=offset).reshape(shape)
 
 
 def _json(path: Path) -> Any:
@@ -104,9 +131,11 @@ def _json(path: Path) -> Any:
         raise FormatError(f"{path}: not the JSON of gym_recording ({error})") from None
 
 
-def _field(content: Any, key: str, path: Path) -> Any:
-    if not isinstance(content, dict) or key not in content:
-        raise FormatError(f"{path}: not what gym_recording writes; {key!r} is missing")
+def _field(content: Any, key: str, kind: Any, path: Path) -> Any:
+    if not isinstance(content, dict) or not isinstance(content.get(key), kind):
+        raise FormatError(
+            f"{path}: not what gym_recording writes; {key!r} is missing, or of another type"
+        )
     return content[key]
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 
-from gymbag.errors import FileError, FormatError
+from gymbag.errors import FileError
 from gymbag.formats.format import Format
+from gymbag.formats.spaces import known_spaces
+from gymbag.formats.unpickled import nothing_unpickled
 from gymbag.hdf5 import HDF5Recorder
 from gymbag.recorder import record_episode
 from gymbag.steps import Episode, Source
@@ -22,7 +22,8 @@ from gymbag.store import Store
 def sniff(path: Path) -> bool:
     """Return whether it is a file of ours."""
     try:
-        list_datasets(path)
+        with nothing_unpickled():
+            list_datasets(path)
     except FileError:
         return False
     return True
@@ -34,17 +35,13 @@ def read(path: Path, name: str | None) -> Store:
 
 
 def write(source: Source, path: Path) -> list[str]:
-    """Add a data set to a file, and return what had to be made up."""
+    """Add a data set to a file, and return what had to be made up.
+
+    Should it fail half-way, what was written before stays.
+    """
     episodes = source.iter_episodes()
     first = next(episodes, None)
-    observation_space, action_space = source.observation_space, source.action_space
-    lost = []
-    if observation_space is None or action_space is None:
-        if first is None:
-            raise FormatError(f"{path}: the source has no episode, and does not say its spaces")
-        observation_space = observation_space or like(first.observations)
-        action_space = action_space or like(first.actions)
-        lost.append("the spaces are not known; unbounded ones of the arrays' dtypes are written")
+    observation_space, action_space, lost = known_spaces(source, first)
     recorder = HDF5Recorder(
         path,
         observation_space,
@@ -61,21 +58,6 @@ def write(source: Source, path: Path) -> list[str]:
     finally:
         recorder.on_close()
     return lost
-
-
-def like(batch: Any) -> spaces.Box:
-    """Return an unbounded space for arrays of which only examples are known.
-
-    >>> like(np.zeros((5, 2), "f4"))
-    Box(-inf, inf, (2,), float32)
-    """
-    array = np.asarray(batch)
-    if array.dtype.kind not in "iuf":
-        raise FormatError(f"values of dtype {array.dtype} do not say what their space is")
-    if array.dtype.kind == "f":
-        return spaces.Box(-np.inf, np.inf, array.shape[1:], array.dtype)
-    limits = np.iinfo(array.dtype)
-    return spaces.Box(limits.min, limits.max, array.shape[1:], array.dtype)
 
 
 def _start_time(episode: Episode | None) -> float:

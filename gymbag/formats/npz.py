@@ -6,12 +6,11 @@ Nothing is lost. NumPy writes and reads such a file at one go, so it must fit in
 
 from __future__ import annotations
 
-import os
 import zipfile
-import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium
 import numpy as np
@@ -19,32 +18,31 @@ from numpy.typing import NDArray
 
 from gymbag.errors import FormatError
 from gymbag.formats.format import Format
-from gymbag.formats.hdf5 import like
-from gymbag.memory import MemoryEpisode
-from gymbag.schema import Schema, jsonable
+from gymbag.formats.spaces import known_spaces
+from gymbag.memory import MemoryEpisode, MemorySource
+from gymbag.schema import Schema, SpaceCodec, jsonable
+from gymbag.schema.columns import ROWS
 from gymbag.schema.text import join_bytes, split_bytes
 from gymbag.steps import Ended, Episode, Source, Step
 
 HEAD = "gymbag"
-DAMAGED = (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What reading a damaged file may raise."""
-FLAGS = ("time", "reward", "terminated", "truncated")
+"""The array of the JSON that says what the other arrays mean."""
+FIXED = {"time": "f8", "reward": "f8", "terminated": "?", "truncated": "?"}
+"""The arrays that every file has, and their dtypes."""
+
+Arrays: TypeAlias = dict[str, NDArray[Any]]
 
 
 def write(source: Source, path: Path) -> list[str]:
-    """Write a data set into a new file."""
+    """Write a data set into a new file, and return what had to be made up."""
     episodes = list(source.iter_episodes())
-    spaces = [source.observation_space, source.action_space]
-    lost = []
-    if None in spaces:
-        if not episodes:
-            raise FormatError(f"{path}: the source has no episode, and does not say its spaces")
-        examples = (episodes[0].observations, episodes[0].actions)
-        spaces = [s or like(batch) for s, batch in zip(spaces, examples, strict=True)]
-        lost.append("the spaces are not known; unbounded ones of the arrays' dtypes are written")
+    *spaces, lost = known_spaces(source, episodes[0] if episodes else None)
     schema = Schema.from_spaces(*spaces)
     rows = [list(episode.steps()) for episode in episodes]
     steps = [step for some in rows for step in some]
+    null = schema.action.null()
+    actions = [step.action if k else null for some in rows for k, step in enumerate(some)]
+    infos = [_info_bytes(*place) for place in zip(episodes, rows, strict=True)]
     head = {
         "name": source.name,
         "description": source.description,
@@ -56,100 +54,155 @@ def write(source: Source, path: Path) -> list[str]:
             for e, some in zip(episodes, rows, strict=True)
         ],
     }
-    arrays: dict[str, NDArray[Any]] = {
-        name: np.array([getattr(step, name) for step in steps]) for name in FLAGS
+    arrays: Arrays = {
+        name: np.array([getattr(step, name) for step in steps], dtype)
+        for name, dtype in FIXED.items()
     }
-    null = schema.action.null()
-    actions = [null if first else step.action for some in rows for first, step in _marked(some)]
-    for codec, values in (
-        (schema.observation, [step.observation for step in steps]),
-        (schema.action, actions),
-    ):
-        encoded = codec.encode([codec.snapshot(value) for value in values])
-        for column, array in zip(codec.columns, encoded, strict=True):
-            arrays[f"column {column.name}"] = array
-    infos = [jsonable.dumps(step.info).encode() if step.info else b"" for step in steps]
-    arrays["info lengths"], arrays["info bytes"] = join_bytes(infos)
+    arrays |= _encode(schema.observation, [step.observation for step in steps])
+    arrays |= _encode(schema.action, actions)
+    arrays["info lengths"], arrays["info bytes"] = join_bytes([b for some in infos for b in some])
     arrays[HEAD] = np.frombuffer(jsonable.dumps(head).encode(), dtype=np.uint8)
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    # Given a name instead, NumPy would add the ending .npz to any other.
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     return lost
 
 
-def _marked(rows: list[Step]) -> Iterator[tuple[bool, Step]]:
-    """Return the rows, each with whether it is the reset's."""
-    return ((number == 0, step) for number, step in enumerate(rows))
+def _encode(codec: SpaceCodec, values: list[Any]) -> Arrays:
+    encoded = codec.encode([codec.snapshot(value) for value in values])
+    return {
+        f"column {column.name}": array for column, array in zip(codec.columns, encoded, strict=True)
+    }
 
 
-class NpzSource:
-    """The data set of an NPZ file, read when it is opened."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
+def _info_bytes(episode: Episode, rows: list[Step]) -> list[bytes]:
+    found = []
+    for number, step in enumerate(rows):
         try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                self._arrays = {name: file[name] for name in file.files}
-            self._head = jsonable.loads(self._arrays[HEAD].tobytes())
-            self._schema = Schema.from_json(self._head["spaces"])
-            self.name = str(self._head["name"])
-            self.description = str(self._head["description"])
-            self.metadata: dict[str, Any] = dict(self._head["metadata"])
-            self.env_spec: str | None = self._head["env_spec"]
-            self.observation_space = self._schema.observation.restore(gymnasium.spaces)
-            self.action_space = self._schema.action.restore(gymnasium.spaces)
-            self._rows = self._decode()
-        except DAMAGED as error:
+            found.append(jsonable.dumps(step.info).encode() if step.info else b"")
+        except TypeError as error:
             raise FormatError(
-                f"{path}: not an NPZ file of gymbag's, or damaged ({error})"
+                f"episode {episode.id}, step {number}: info holds a {error}, which has no place "
+                "in an NPZ file; leave it out"
             ) from None
+    return found
 
-    def _decode(self) -> list[Step]:
-        n = len(self._arrays["time"])
-        cells = split_bytes(self._arrays["info lengths"], self._arrays["info bytes"])
-        infos = [jsonable.loads(cell) if cell else {} for cell in cells]
-        values = []
-        for codec in (self._schema.observation, self._schema.action):
-            arrays = iter([self._arrays[f"column {column.name}"] for column in codec.columns])
-            batch = codec.decode(arrays, n)
-            values.append([codec.pick(batch, row) for row in range(n)])
-        times, rewards, terminated, truncated = (self._arrays[name].tolist() for name in FLAGS)
-        fields = (times, *values, rewards, terminated, truncated, infos)
-        rows = [Step(*row) for row in zip(*fields, strict=True)]
-        if sum(episode["rows"] for episode in self._head["episodes"]) != n:
-            raise ValueError("its episodes have more or fewer rows than its columns")
-        return rows
 
-    def iter_episodes(self) -> Iterator[Episode]:
-        """Iterate over the episodes."""
-        start = 0
-        for number, episode in enumerate(self._head["episodes"]):
-            stop = start + episode["rows"]
-            yield MemoryEpisode(
-                number,
-                self._rows[start:stop],
-                seed=episode["seed"],
-                options=episode["options"],
-                ended=Ended(episode["ended"]),
-            )
-            start = stop
+def read(path: Path, name: str | None) -> MemorySource:
+    """Read the file; it holds one data set, so the name does not matter."""
+    with _opened(path) as file:
+        arrays = {key: file[key] for key in file.files}
+        head = _head(file)
+        schema = Schema.from_json(head["spaces"])
+        return MemorySource(
+            _episodes(head["episodes"], _rows(schema, arrays)),
+            observation_space=schema.observation.restore(gymnasium.spaces),
+            action_space=schema.action.restore(gymnasium.spaces),
+            name=_of_type(head["name"], str),
+            description=_of_type(head["description"], str),
+            metadata=_of_type(head["metadata"], dict),
+            env_spec=_of_type(head["env_spec"], str | None),
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file; whatever goes wrong is said to be damage."""
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            yield file
+    except Exception as error:  # NumPy, zipfile, zlib and json each have errors of their own
+        raise FormatError(
+            f"{path}: not an NPZ file of gymbag's, or damaged ({error or repr(error)})"
+        ) from error
+
+
+def _head(file: Any) -> dict[str, Any]:
+    if HEAD not in file:
+        raise FormatError(f"it has no array {HEAD!r}")
+    return _of_type(jsonable.loads(file[HEAD].tobytes()), dict)  # type: ignore[no-any-return]
+
+
+def _rows(schema: Schema, arrays: Arrays) -> list[Step]:
+    n = len(arrays["time"])
+    fixed = {name: _take(arrays, name, dtype, (n,)).tolist() for name, dtype in FIXED.items()}
+    lengths = _take(arrays, "info lengths", "u8", (n,))
+    cells = split_bytes(lengths, _take(arrays, "info bytes", "u1", (_sum(lengths),)))
+    infos = [_of_type(jsonable.loads(cell), dict) if cell else {} for cell in cells]
+    observations, actions = (_decode(c, arrays, n) for c in (schema.observation, schema.action))
+    times, rewards, terminated, truncated = (fixed[name] for name in FIXED)
+    fields = (times, observations, actions, rewards, terminated, truncated, infos)
+    return [Step(*row) for row in zip(*fields, strict=True)]
+
+
+def _decode(codec: SpaceCodec, arrays: Arrays, n: int) -> list[Any]:
+    entries = {ROWS: n}
+    found = []
+    for column in codec.columns:
+        shape = (entries[column.frame], *column.shape)
+        found.append(_take(arrays, f"column {column.name}", column.dtype, shape))
+        if column.ragged:
+            entries[column.name] = _sum(found[-1])
+    batch = codec.decode(iter(found), n)
+    return [codec.pick(batch, row) for row in range(n)]
+
+
+def _episodes(heads: list[dict[str, Any]], rows: list[Step]) -> Iterator[MemoryEpisode]:
+    start = 0
+    for number, head in enumerate(heads):
+        stop = start + _of_type(head["rows"], int)
+        if not start < stop <= len(rows):
+            break
+        yield MemoryEpisode(
+            number,
+            rows[start:stop],
+            seed=_of_type(head["seed"], int | None),
+            options=_of_type(head["options"], dict | None),
+            ended=Ended(head["ended"]),
+        )
+        start = stop
+    if start != len(rows):
+        raise FormatError(f"its episodes have more or fewer than the {len(rows)} rows it holds")
+
+
+def _take(arrays: Arrays, name: str, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    if name not in arrays:
+        raise FormatError(f"it has no array {name!r}")
+    array = arrays[name]
+    if array.dtype != np.dtype(dtype) or array.shape != shape:
+        raise FormatError(
+            f"{name!r} is an array of {array.dtype} and shape {array.shape}; "
+            f"expected {np.dtype(dtype)} and {shape}"
+        )
+    return array
+
+
+def _sum(lengths: NDArray[np.uint64]) -> int:
+    """Return the sum, which no large length in a damaged file makes overflow."""
+    return sum(lengths.tolist())
+
+
+def _of_type(value: Any, kind: Any) -> Any:
+    if not isinstance(value, kind):
+        raise FormatError(
+            f"found {value!r:.100} where there should be {getattr(kind, '__name__', kind)}"
+        )
+    return value
+
+
+def names(path: Path) -> list[str]:
+    """Return the name of its one data set."""
+    with _opened(path) as file:
+        return [_of_type(_head(file)["name"], str)]
 
 
 def sniff(path: Path) -> bool:
     """Return whether it is an NPZ file with a head of ours."""
-    if not path.is_file() or not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as file:
+            return f"{HEAD}.npy" in file.namelist()
+    except (OSError, zipfile.BadZipFile):
         return False
-    with zipfile.ZipFile(path) as file:
-        return f"{HEAD}.npy" in file.namelist()
 
 
-def read(path: Path, name: str | None) -> NpzSource:
-    """Read the file; it holds one data set, so the name does not matter."""
-    return NpzSource(path)
-
-
-FORMAT = Format("npz", (".npz",), sniff, lambda path: [NpzSource(path).name], read, write)
+FORMAT = Format("npz", (".npz",), sniff, names, read, write)

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from gymbag.errors import FormatError, NoSuchFile
@@ -48,12 +49,21 @@ def find_format(path: str | os.PathLike[str], name: str | None = None) -> Format
         return known[name]
     path = Path(path)
     if path.exists():
-        found = [format for format in known.values() if format.sniff(path)]
-    else:
-        found = [format for format in known.values() if path.suffix in format.suffixes]
-    if not found:
-        raise FormatError(f"{path}: of no known format; known are {', '.join(known)}")
-    return found[0]
+        for format in known.values():
+            if _recognises(format, path):
+                return format
+    for format in known.values():
+        if path.suffix.lower() in format.suffixes:
+            return format
+    raise FormatError(f"{path}: of no known format; known are {', '.join(known)}")
+
+
+def _recognises(format: Format, path: Path) -> bool:
+    try:
+        return format.sniff(path)
+    except Exception as error:  # another package's fault must not be ours
+        warnings.warn(f"format {format.name!r} fails on {path}: {error!r}", stacklevel=4)
+        return False
 
 
 def read(
@@ -69,6 +79,9 @@ def read(
     Raises:
         NoSuchFile: there is nothing at `path`.
         FormatError: it is of no known format, or damaged.
+
+    >>> read(filename)  # doctest: +ELLIPSIS
+    <Store 'CartPole-v1' in ...: 2 episodes, 11 rows>
     """
     if not Path(path).exists():
         raise NoSuchFile(f"{os.fspath(path)}: no such file")
@@ -78,16 +91,12 @@ def read(
 def write(source: Source, path: str | os.PathLike[str], format: str | None = None) -> list[str]:
     """Write a data set in any known format, and return what was lost, a sentence each.
 
+    A new file appears under its name when it is complete.
+
     Raises:
         FormatError: the format cannot be written, or the file exists and cannot be added to.
     """
-    chosen = find_format(path, format)
-    if chosen.write is None:
-        writable = [f.name for f in formats().values() if f.write is not None]
-        raise FormatError(f"{chosen.name} can only be read; write {' or '.join(writable)}")
-    if Path(path).exists() and not chosen.many:
-        raise FormatError(f"{os.fspath(path)}: exists already; remove it, or choose another name")
-    return chosen.write(source, Path(path))
+    return _write_all([source], Path(path), _writable(Path(path), format))
 
 
 def convert(
@@ -99,6 +108,8 @@ def convert(
     name: str | None = None,
 ) -> list[str]:
     """Copy a recording into another format.
+
+    A new file appears under its name when it is complete.
 
     Args:
         source: a file or directory; or a store, a selection, or any other source.
@@ -112,27 +123,73 @@ def convert(
         What the target cannot hold or the source did not say, a sentence each.
 
     Raises:
+        NoSuchFile: the source, or the folder of the target, does not exist.
         FormatError: one of the two is of no known format, or cannot be written.
+
+    >>> convert(filename, filename + ".npz")
+    []
     """
+    path = Path(target)
     if not isinstance(source, str | os.PathLike):
-        return write(source, target, target_format)
-    path = Path(source)
-    if not path.exists():
-        raise NoSuchFile(f"{path}: no such file")
-    origin = find_format(path, source_format)
-    lost = list(origin.lacks)
-    for chosen in _chosen(origin, path, target, target_format, name):
-        lost += write(origin.read(path, chosen), target, target_format)
-    return list(dict.fromkeys(lost))
-
-
-def _chosen(
-    origin: Format, path: Path, target: Any, target_format: str | None, name: str | None
-) -> Iterator[str]:
-    names = origin.names(path) if name is None else [name]
-    if len(names) > 1 and not find_format(target, target_format).many:
+        return write(source, path, target_format)
+    origin_path = Path(source)
+    if not origin_path.exists():
+        raise NoSuchFile(f"{origin_path}: no such file")
+    if path.exists() and origin_path.samefile(path):
+        raise FormatError(f"{origin_path}: source and target are the same; choose another target")
+    origin, chosen = find_format(origin_path, source_format), _writable(path, target_format)
+    names = origin.names(origin_path) if name is None else [name]
+    if not names:
+        raise FormatError(f"{origin_path}: holds no data set, so there is nothing to convert")
+    if len(names) > 1 and not chosen.many:
         raise FormatError(
-            f"{path}: holds {', '.join(map(repr, names))}, and the target can hold only one; "
-            "say which, as name="
+            f"{origin_path}: holds {', '.join(map(repr, names))}, and {chosen.name} can hold "
+            "only one; say which, as name="
         )
-    return iter(names)
+    sources = _each(origin, origin_path, names)
+    return list(dict.fromkeys([*origin.lacks, *_write_all(sources, path, chosen)]))
+
+
+def _each(origin: Format, path: Path, names: list[str]) -> Iterator[Source]:
+    """Read data sets one after another; one that has to be closed is closed before the next."""
+    for name in names:
+        source = origin.read(path, name)
+        try:
+            yield source
+        finally:
+            getattr(source, "close", lambda: None)()
+
+
+def _writable(path: Path, name: str | None) -> Format:
+    """Return the format to write, if it can be written there."""
+    chosen = find_format(path, name)
+    if chosen.write is None:
+        writable = [format.name for format in formats().values() if format.write is not None]
+        raise FormatError(
+            f"{path}: {chosen.name} can only be read; write {' or '.join(writable)}, and choose "
+            "another name if the file exists"
+        )
+    if path.exists() and not chosen.many:
+        raise FormatError(f"{path}: exists already; remove it, or choose another name")
+    if not path.parent.is_dir():
+        raise NoSuchFile(f"{path}: the folder {path.parent} does not exist; create it")
+    return chosen
+
+
+def _write_all(sources: Iterable[Source], path: Path, format: Format) -> list[str]:
+    """Write data sets into a file; into a neighbour of it first, if it is a new one."""
+    if path.exists():
+        return _add_all(sources, path, format)
+    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        partial = Path(folder) / path.name
+        lost = _add_all(sources, partial, format)
+        os.replace(partial, path)
+    return lost
+
+
+def _add_all(sources: Iterable[Source], path: Path, format: Format) -> list[str]:
+    assert format.write is not None
+    lost = []
+    for source in sources:
+        lost += format.write(source, path)
+    return lost
