@@ -105,7 +105,8 @@ def compare(
     Args:
         a: a store, a selection, a reader, or any iterable of episodes.
         b: likewise.
-        tolerance: largest absolute difference of numbers that still counts as the same.
+        tolerance: largest absolute difference of numbers that still counts as the same; True and
+            False differ, however large it is.
         times: whether to compare the times of the rows, too.
         infos: whether to compare the infos.
 
@@ -236,7 +237,7 @@ class _Comparer:
         if not unequal.any():
             return False
         first = np.unravel_index(int(np.argmax(unequal)), a.shape)
-        if a.dtype.kind in "biufc" and b.dtype.kind in "biufc":
+        if a.dtype.kind in "iufc" and b.dtype.kind in "iufc":
             error = _errors(a[unequal], b[unequal])
             self.errors[path] = max(self.errors.get(path, 0.0), float(error.max()))
             if error.max() <= self.tolerance:
@@ -260,7 +261,7 @@ ABSENT = _Absent()
 
 def _errors(a: Numbers, b: Numbers) -> Numbers:
     """Return the absolute differences of unequal numbers; exact for integers, NaN is infinite."""
-    if a.dtype.kind in "biu" and b.dtype.kind in "biu":
+    if a.dtype.kind in "iu" and b.dtype.kind in "iu":
         wide: Any = np.int64 if max(a.itemsize, b.itemsize) < 8 else object
     else:
         wide = np.result_type(a, b, np.float64)

@@ -143,18 +143,23 @@ class Records:
         path, _ = parse(name, {})
         if not isinstance(path, Path):
             raise LookupError(f"{name!r} is no field; fields are {', '.join(self.names())}")
-        keys = tuple(key for key in path.keys if not isinstance(key, slice))
+        slices = [i for i, key in enumerate(path.keys) if isinstance(key, slice)]
+        end = slices[0] if slices else len(path.keys)
+        keys = tuple(key for key in path.keys[:end] if not isinstance(key, slice))
         if keys[0] in ("observation", "action"):
             root = getattr(self.schema, str(keys[0]))
             codec, left = descend(root, keys[1:])
-            if not left:
+            if not left and not slices:
                 return self.batch(codec, rows)
         if keys == (INFO,):
             return self.infos(rows)
         field, indices = self.catalogue.lookup(keys)
         values = self.read(field, rows)
-        where: tuple[Any, ...] = (slice(None), *indices)
-        data = values.data[where]
+        where: tuple[Any, ...] = (slice(None), *indices, *path.keys[end:])
+        try:
+            data = values.data[where]
+        except IndexError:
+            raise LookupError(f"{name}: {field.name} has the shape {field.shape}") from None
         if values.present is None or keys[0] == "action":
             return data
         return np.ma.masked_array(data, ~values.present)

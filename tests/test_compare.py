@@ -98,6 +98,9 @@ def test_tolerance_and_the_largest_error() -> None:
     assert compare(source(), other).errors == {"reward": 0.25}
     assert compare(source(), other, tolerance=0.25)
     assert not compare(source(), other, tolerance=0.2)
+    ended = compare(source(), source(terminated=True), tolerance=9)
+    assert not ended
+    assert not ended.errors
     large = compare([[(0, 2**60, 0, None, True, None)]], [[(0, 2**60 + 1, 0, None, True, None)]])
     assert not large
 

@@ -402,3 +402,18 @@ def test_damaged_and_unknown_files(tmp_path: Path) -> None:
         convert(tmp_path / "a.npz", tmp_path / "b", target_format="gym_recording")
     with pytest.raises(FileError):
         gymbag.open(DATA / "gymbag-0.4.9-cartpole.h5")
+
+
+def test_a_conversion_never_doubles_what_is_there(tmp_path: Path) -> None:
+    old = DATA / "gymbag-0.4.9-cartpole.h5"
+    convert(old, tmp_path / "a.h5")
+    with pytest.raises(FormatError, match="source and target are the same"):
+        convert(tmp_path / "a.h5", tmp_path / "a.h5")
+    with pytest.raises(FormatError, match="holds a data set 'CartPole-v1' already"):
+        convert(old, tmp_path / "a.h5")
+    whole = (tmp_path / "a.h5").read_bytes()
+    (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FileError, match="truncated"):
+        formats.read(tmp_path / "cut.h5")
+    with pytest.raises(FileError, match="truncated"):
+        gymbag.open(tmp_path / "cut.h5")

@@ -273,3 +273,40 @@ def test_each_wrong_file_has_its_own_message(tmp_path: Path, cartpole: Any) -> N
         store.where("rewrd > 0")
     with pytest.raises(LookupError, match="rewrd"):
         store["rewrd"]
+
+
+def test_columns_are_taken_by_path(cartpole: Any) -> None:
+    store, kept = cartpole
+    observations = column(kept, 0)
+    assert same(store["observation[0:2]"], observations[:, 0:2])
+    assert same(store["observation[-1]"], observations[:, -1])
+    assert store["info"] == [row[5] for episode in kept for row in episode]
+    with pytest.raises(LookupError, match=r"observation has the shape \(4,\)"):
+        store["observation[7]"]
+
+
+class Marker:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("where", ["/", "/CartPole-v1", "/CartPole-v1/steps", "/CartPole-v1/meta"])
+def test_what_is_pickled_in_a_file_is_never_run(where: str, cartpole: Any, tmp_path: Path) -> None:
+    store, _ = cartpole
+    filename, marker = tmp_path / "x.h5", tmp_path / "ran"
+    filename.write_bytes(Path(store.filename).read_bytes())
+    with h5py.File(filename, "a") as file:
+        for name in ("TITLE", "FILTERS", "anything"):
+            file[where].attrs[name] = np.bytes_(pickle.dumps(Marker(marker), 0))
+    with gymbag.open(filename) as opened:
+        assert len(opened) == len(store)
+        opened.describe()
+        assert len(opened.where("reward > 0")) == 3000
+    gymbag.list_datasets(filename)
+    assert not marker.exists()
+    assert pickle.loads(pickle.dumps(store)).name == store.name

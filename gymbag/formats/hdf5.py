@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gymbag.errors import FileError
+from gymbag.errors import FileError, FormatError
 from gymbag.formats.format import Format
 from gymbag.formats.spaces import known_spaces
-from gymbag.formats.unpickled import nothing_unpickled
 from gymbag.hdf5 import HDF5Recorder
 from gymbag.recorder import record_episode
 from gymbag.steps import Episode, Source
@@ -22,8 +21,7 @@ from gymbag.store import Store
 def sniff(path: Path) -> bool:
     """Return whether it is a file of ours."""
     try:
-        with nothing_unpickled():
-            list_datasets(path)
+        list_datasets(path)
     except FileError:
         return False
     return True
@@ -39,6 +37,9 @@ def write(source: Source, path: Path) -> list[str]:
 
     Should it fail half-way, what was written before stays.
     """
+    name = source.name or path.stem
+    if path.exists() and name in list_datasets(path):
+        raise FormatError(f"{path}: holds a data set {name!r} already; choose another file")
     episodes = source.iter_episodes()
     first = next(episodes, None)
     observation_space, action_space, lost = known_spaces(source, first)
@@ -46,7 +47,7 @@ def write(source: Source, path: Path) -> list[str]:
         path,
         observation_space,
         action_space,
-        source.name or path.stem,
+        name,
         source.description,
         metadata=source.metadata,
         env_spec=source.env_spec,

@@ -21,7 +21,6 @@ from gymnasium import spaces
 
 from gymbag.errors import FormatError, NoSuchDataset, RecordingWarning
 from gymbag.formats.format import Format
-from gymbag.formats.unpickled import nothing_unpickled
 from gymbag.memory import MemoryEpisode, MemorySource
 from gymbag.steps import Episode, Step
 from gymbag.storage.handles import LOCK
@@ -91,7 +90,7 @@ class LegacySource(MemorySource):
 def _opened(path: Path) -> Iterator[Any]:
     """Open a file for a moment; nothing in it is unpickled."""
     try:
-        with LOCK, nothing_unpickled(), tables.open_file(str(path), "r") as file:
+        with LOCK, tables.open_file(str(path), "r") as file:
             yield file
     except Exception as error:  # PyTables has no common root for what damaged files make it raise
         reason = (str(error).strip() or repr(error)).splitlines()[-1]

@@ -48,6 +48,9 @@ TYPES: dict[str, tuple[type, np.dtype]] = {
 }
 """Types that get a column: name in the file, class of the value, dtype of the column."""
 
+LIMITED = (int, str)
+"""Types of which not every value fits its column."""
+
 TYPE_NAMES = {cls: name for name, (cls, _) in TYPES.items()}
 
 
@@ -110,7 +113,9 @@ class InfoEncoder:
 
     def __init__(self, columns: Iterable[InfoColumn] = ()) -> None:
         self.columns: list[InfoColumn] = list(columns)
-        self._index = {(c.keys, TYPES[c.type][0]): i for i, c in enumerate(self.columns)}
+        self._index = {
+            (c.keys[:-1], c.keys[-1], TYPES[c.type][0]): i for i, c in enumerate(self.columns)
+        }
         self._rows: list[list[int]] = [[] for _ in self.columns]
         self._values: list[list[Any]] = [[] for _ in self.columns]
         self._cells: dict[int, bytes] = {}
@@ -126,11 +131,12 @@ class InfoEncoder:
         """Put what has a column there, and return the rest."""
         rest: dict[Any, Any] = {}
         for key, value in info.items():
-            column = self._index.get(((*above, key), type(value)))
-            if column is not None and (type(value) not in (int, str) or _fits(value)):
+            cls = type(value)
+            column = self._index.get((above, key, cls))
+            if column is not None and (cls not in LIMITED or _fits(value)):
                 self._rows[column].append(row)
                 self._values[column].append(value)
-            elif type(value) is dict and value and type(key) is str:
+            elif cls is dict and value and type(key) is str:
                 inner = self._add(row, value, (*above, key))
                 if inner:
                     rest[key] = inner
@@ -144,9 +150,9 @@ class InfoEncoder:
         if cls not in TYPE_NAMES or type(key) is not str or not _fits(value):
             return False
         keys = (*above, key)
-        if (keys, cls) in self._index or len(self.columns) >= MOST_COLUMNS:
+        if (above, key, cls) in self._index or len(self.columns) >= MOST_COLUMNS:
             return False
-        self._index[keys, cls] = len(self.columns)
+        self._index[above, key, cls] = len(self.columns)
         name = TYPE_NAMES[cls]
         self.columns.append(InfoColumn(self._name(keys, name), keys, name))
         self._rows.append([row])
@@ -231,7 +237,7 @@ def fits_int64(value: int) -> bool:
 def _fits(value: Any) -> bool:
     """Return whether a value comes back equal from the column of its type."""
     if type(value) is int:
-        return fits_int64(value)
+        return -(2**63) <= value < 2**63
     if type(value) is str:
         try:
             return len(value.encode()) <= TEXT_BYTES and not value.endswith("\0")

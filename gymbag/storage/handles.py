@@ -14,7 +14,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,28 @@ import tables
 
 from gymbag.errors import FileBusy, FileError, NewerFormat, NoSuchFile, NotAStore
 from gymbag.storage.names import FORMAT, FORMAT_ATTRIBUTE
+from gymbag.storage.unpickled import nothing_unpickled
 
-LOCK = threading.RLock()
+
+class _Lock:
+    """A lock for one thread at a time, which may take it again; nothing is unpickled inside."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._guards: list[AbstractContextManager[None]] = []
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        guard = nothing_unpickled()
+        guard.__enter__()
+        self._guards.append(guard)
+
+    def __exit__(self, *error: object) -> None:
+        self._guards.pop().__exit__(None, None, None)
+        self._lock.release()
+
+
+LOCK = _Lock()
 """Held around every call to PyTables."""
 
 
@@ -145,8 +165,8 @@ def check_format(file: Any, filename: str) -> None:
     if found is None:
         if any("gymbag_format" in leaf.attrs for leaf in file.iter_nodes("/", "Table")):
             raise NotAStore(
-                f"{filename}: written by gymbag 0.4.9; read it with gymbag.formats, or make a "
-                "file of today's format of it with gymbag.convert"
+                f"{filename}: written by gymbag 0.4.9; make a file of today's format of it: "
+                "gymbag convert OLD NEW, or gymbag.convert(old, new)"
             )
         raise NotAStore(f"{filename}: an HDF5 file, but not one of gymbag's")
     if int(found) > FORMAT:
@@ -196,9 +216,12 @@ def _open(path: str, mode: str) -> Any:
     except (tables.HDF5ExtError, OSError) as error:
         if isinstance(error, FileError):
             raise
-        if "lock" in str(error):
+        if "unable to lock file" in str(error):
             raise FileBusy(f"{path}: another process holds it; close it there first") from None
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = next(
+            (line for line in lines if "truncated" in line), lines[-1] if lines else repr(error)
+        )
         raise FileError(f"{path}: cannot be opened: {reason}") from error
 
 
