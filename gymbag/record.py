@@ -7,10 +7,10 @@ It returns exactly what the environment returned. It owns the clock; the recorde
 from __future__ import annotations
 
 import os
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
+from time import time as now
 from typing import Any
 
 import gymnasium
@@ -54,7 +54,7 @@ class _Recording:
             truncated = bool(done and info.get("TimeLimit.truncated", False))
             terminated = done and not truncated
         try:
-            self._on_step(time.time(), observation, action, reward, terminated, truncated, info)
+            self._on_step(now(), observation, action, reward, terminated, truncated, info)
         except BaseException as error:
             self._running = False
             self._stop(error)
@@ -81,7 +81,7 @@ class _Recording:
         seed, options = kwargs.get("seed"), kwargs.get("options")
         self._running = False
         try:
-            self.recorder.on_reset(time.time(), observation, info, seed=seed, options=options)
+            self.recorder.on_reset(now(), observation, info, seed=seed, options=options)
         except BaseException as error:
             self._stop(error)
             raise
@@ -216,7 +216,7 @@ class RecordHDF5(RecordEnv):
             metadata=metadata,
             env_spec=spec_json(spec),
             compression=compression,
-            start_time=time.time(),
+            start_time=now(),
         )
 
 

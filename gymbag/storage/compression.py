@@ -59,7 +59,7 @@ def default(column: Column) -> Compression:
     1 % larger at a third of the time.
     """
     nbytes = max(1, column.nbytes)
-    block_rows = max(16, 64 * KIB // nbytes)
+    block_rows = max(32, 64 * KIB // nbytes)
     if column.frame == ROWS:
         few = min(32, 8 * MIB // nbytes)
         chunk_rows = min(CHUNK_ROWS, max(1 * MIB // nbytes, few))
