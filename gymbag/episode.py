@@ -288,7 +288,8 @@ def _flags(values: list[Any]) -> NDArray[np.bool_]:
 def _number(reward: Any) -> float:
     """Return a reward as a float."""
     try:
-        return float(np.asarray(reward, dtype=np.float64).reshape(()))
+        # NumPy would make NaN of None.
+        return float(np.asarray("None" if reward is None else reward, np.float64).reshape(()))
     except (TypeError, ValueError):
         raise SchemaError(
             f"reward: found {reward!r:.80} ({type(reward).__name__}); expected one number"

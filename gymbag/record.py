@@ -35,6 +35,7 @@ class _Recording:
         self._stopped = False
         self._said = False
         self._five: bool | None = True if isinstance(env, gymnasium.Env) else None
+        self._autoreset = _resets_itself(env)
 
     def step(self, action: Any) -> Any:
         """Step the environment, record what it returns, and return it.
@@ -45,7 +46,10 @@ class _Recording:
         """
         result = self.env.step(action)
         if not self._running:
-            self._say_unrecorded()
+            if self._autoreset and not self._stopped:
+                self._record_reset(result[0], result[-1], None, None)
+            else:
+                self._say_unrecorded()
             return result
         if len(result) == 5:
             observation, reward, terminated, truncated, info = result
@@ -78,7 +82,10 @@ class _Recording:
             observation, info = result
         else:
             observation, info = result, {}
-        seed, options = kwargs.get("seed"), kwargs.get("options")
+        self._record_reset(observation, info, kwargs.get("seed"), kwargs.get("options"))
+        return result
+
+    def _record_reset(self, observation: Any, info: Any, seed: Any, options: Any) -> None:
         self._running = False
         try:
             self.recorder.on_reset(now(), observation, info, seed=seed, options=options)
@@ -86,7 +93,6 @@ class _Recording:
             self._stop(error)
             raise
         self._running = True
-        return result
 
     def close(self) -> None:
         """Finish the recording, and close the environment."""
@@ -95,6 +101,9 @@ class _Recording:
             self.recorder.on_close()
         finally:
             self.env.close()
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise TypeError("a recording cannot be copied; copy the environment, and record the copy")
 
     def _gives_info(self, result: Any) -> bool:
         """Return whether `reset` returned an observation *and* an info, as it does since 2022."""
@@ -274,6 +283,15 @@ def spec_json(spec: Any) -> str | None:
         return None if spec is None else str(spec.to_json())
     except (AttributeError, TypeError, ValueError):
         return None
+
+
+def _resets_itself(env: Any) -> bool:
+    """Return whether the step after an episode's last is the reset of the next."""
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, gymnasium.wrappers.Autoreset):
+            return True
+        env = env.env
+    return False
 
 
 def _library(env: Any) -> str | None:

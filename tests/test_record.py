@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 import warnings
@@ -335,3 +336,42 @@ def test_recording_from_memory_keeps_everything(tmp_path: Path) -> None:
             for one, other in zip(stored.steps(), kept.steps(), strict=True):
                 assert same(tuple(one), tuple(other))
             assert (stored.seed, stored.ended) == (kept.seed, kept.ended)
+
+
+def test_an_environment_that_resets_itself_is_recorded_episode_by_episode(tmp_path: Path) -> None:
+    inner = gymnasium.wrappers.Autoreset(Reusing(3))
+    with gymbag.record_hdf5(inner, tmp_path / "x.h5") as env:
+        env.reset(seed=5)
+        for _ in range(11):
+            env.step(0)
+    with gymbag.open(tmp_path / "x.h5") as store:
+        assert [len(episode) for episode in store.episodes] == [3, 3, 3]
+        assert [episode.seed for episode in store.episodes] == [5, None, None]
+        assert store["observation"][:, 0].tolist() == [0, 1, 2, 3] * 3
+
+
+def test_odd_infos_and_rewards(tmp_path: Path) -> None:
+    space = spaces.Discrete(2)
+    recorder = gymbag.HDF5Recorder(tmp_path / "x.h5", space, space)
+    circle: dict[str, Any] = {"n": 1}
+    circle["self"] = circle
+    with pytest.warns(RecordingWarning, match="cannot be stored"):
+        recorder.on_reset(0.0, 0, circle)
+    for reward in (None, "much", np.zeros(2)):
+        with pytest.raises(SchemaError, match="reward: found"):
+            recorder.on_step(1.0, 0, 0, reward, False, False, {})  # type: ignore[arg-type]
+    many = {f"key {i}": i for i in range(600)}
+    recorder.on_step(1.0, 0, 0, np.array([1.5]), True, False, many)  # type: ignore[arg-type]
+    recorder.on_close()
+    with gymbag.open(tmp_path / "x.h5") as store:
+        assert store.episodes[0].infos[0]["n"] == 1
+        assert store.episodes[0].infos[1] == many
+        assert store.episodes[0].rewards.tolist() == [1.5]
+
+
+def test_a_recording_is_not_copied(tmp_path: Path) -> None:
+    with (
+        gymbag.record_hdf5(Reusing(), tmp_path / "x.h5") as env,
+        pytest.raises(TypeError, match="cannot be copied"),
+    ):
+        copy.deepcopy(env)

@@ -28,6 +28,8 @@ Keys: TypeAlias = tuple[str, ...]
 
 MOST_COLUMNS = 256
 """Keys beyond this many go into the JSON cell: some environments make up keys as they go."""
+DEEPEST = 8
+"""Dicts inside this many others are not entered; one of them might contain itself."""
 TEXT_BYTES = 64
 """Texts of more UTF-8 bytes go into the JSON cell."""
 
@@ -136,7 +138,7 @@ class InfoEncoder:
             if column is not None and (cls not in LIMITED or _fits(value)):
                 self._rows[column].append(row)
                 self._values[column].append(value)
-            elif cls is dict and value and type(key) is str:
+            elif cls is dict and value and type(key) is str and len(above) < DEEPEST:
                 inner = self._add(row, value, (*above, key))
                 if inner:
                     rest[key] = inner
@@ -172,16 +174,16 @@ class InfoEncoder:
         try:
             return jsonable.dumps(rest).encode("utf-8")
         except (TypeError, ValueError, RecursionError):
-            rest = self._storable(rest, CELL)
+            rest = self._storable(rest, CELL, 0)
             return jsonable.dumps(rest).encode("utf-8") if rest else b""
 
-    def _storable(self, info: dict[Any, Any], path: str) -> dict[Any, Any]:
+    def _storable(self, info: dict[Any, Any], path: str, depth: int) -> dict[Any, Any]:
         """Return what of `info` can be stored, and warn of the rest, once for each key and type."""
         kept = {}
         for key, value in info.items():
             where = child_path(path, key)
-            if type(value) is dict:
-                kept[key] = self._storable(value, where)
+            if type(value) is dict and depth < DEEPEST:
+                kept[key] = self._storable(value, where, depth + 1)
                 continue
             try:
                 jsonable.dumps({key: value}).encode("utf-8")
