@@ -46,6 +46,7 @@ from gymbag.selection import Selection
 from gymbag.steps import Episode, Step, Transitions
 from gymbag.storage.reader import list_datasets
 from gymbag.store import HDF5Reader, Store, open
+from gymbag.version import __version__
 
 __all__ = [
     "Comparison",
@@ -73,6 +74,7 @@ __all__ = [
     "Store",
     "Transitions",
     "UnsupportedSpace",
+    "__version__",
     "compare",
     "convert",
     "drive_env",

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -89,6 +91,7 @@ class EpisodeBuilder:
         rows: int = 0,
         episodes: int = 0,
         when_full: Callable[[], None] = lambda: None,
+        lock: AbstractContextManager[Any] | None = None,
     ) -> None:
         """Continue a data set of so many rows and episodes.
 
@@ -98,6 +101,7 @@ class EpisodeBuilder:
             rows: how many rows it has.
             episodes: how many episodes it has.
             when_full: called when a block of rows is ready to `take`.
+            lock: held while rows come or go, if they do so in different threads.
         """
         self.schema = schema
         self.running = False
@@ -118,6 +122,8 @@ class EpisodeBuilder:
         self._null_action = schema.action.snapshot(schema.action.null())
         # It runs once per step: a closure finds all it needs at hand, a method looks it up.
         self._when_full = when_full
+        self._lock = lock or nullcontext()
+        self._due = [(self._block_rows + 1) * FIELDS]
         self.step = self._bind_step()  # type: ignore[method-assign]
 
     @property
@@ -142,6 +148,17 @@ class EpisodeBuilder:
         if self.running:
             self.close(Ended.RESET)
         snapshot = self.schema.observation.snapshot(observation)
+        with self._lock:
+            self._begin(snapshot, info, seed, options, at)
+
+    def _begin(
+        self,
+        snapshot: Any,
+        info: Mapping[Any, Any],
+        seed: int | None,
+        options: Mapping[str, Any] | None,
+        at: float,
+    ) -> None:
         here = len(self._cells) // FIELDS
         self._starts.append(here)
         self._start_row = self._first_row + here
@@ -175,7 +192,7 @@ class EpisodeBuilder:
     def _bind_step(self) -> Callable[..., None]:
         observe, act = self.schema.observation.snapshot, self.schema.action.snapshot
         cells, extend, add_info = self._cells, self._cells.extend, self._info.add
-        due, fields, when_full = (self._block_rows + 1) * FIELDS, FIELDS, self._when_full
+        due, fields, when_full, lock = self._due, FIELDS, self._when_full, self._lock
 
         def step(
             time: float,
@@ -191,20 +208,24 @@ class EpisodeBuilder:
             observed, acted = observe(observation), act(action)
             if type(reward) is not float:
                 reward = _number(reward)
-            if info:
-                add_info(len(cells) // fields, info)
-            extend((time, observed, acted, reward, terminated, truncated))
-            if terminated or truncated:
-                self._finish(Ended.TERMINATED if terminated else Ended.TRUNCATED)
-            if len(cells) >= due:
+            with lock:
+                if info:
+                    add_info(len(cells) // fields, info)
+                extend((time, observed, acted, reward, terminated, truncated))
+                if terminated or truncated:
+                    self._finish(Ended.TERMINATED if terminated else Ended.TRUNCATED)
+            if len(cells) >= due[0]:
                 when_full()
 
         return step
 
     def close(self, ended: Ended = Ended.CLOSED) -> None:
         """End the running episode, if one runs; one without a step is dropped."""
-        if not self.running:
-            return
+        if self.running:
+            with self._lock:
+                self._close(ended)
+
+    def _close(self, ended: Ended) -> None:
         if self._starts and self._starts[-1] == self.pending - 1:
             self.running = False
             del self._cells[-FIELDS:]
@@ -232,8 +253,31 @@ class EpisodeBuilder:
             )
         )
 
+    @property
+    def episodes(self) -> int:
+        """How many episodes have finished, those of earlier recordings included."""
+        return self._next_episode + len(self._finished)
+
+    def hurry(self) -> None:
+        """Call `when_full` after the next step, full or not."""
+        self._due[0] = 0
+
+    def provisional(self) -> Block:
+        """Return what is here as it would stand if this process died now; it stays here."""
+        with self._lock:
+            twin = copy(self)
+            twin._lock = nullcontext()
+            twin._cells, twin._starts = self._cells.copy(), self._starts.copy()
+            twin._finished, twin._info = self._finished.copy(), self._info.copy()
+        twin.close(Ended.INTERRUPTED)
+        return twin.take()
+
     def take(self) -> Block:
         """Return the rows that may leave, a block of them at most, and forget them."""
+        with self._lock:
+            return self._take()
+
+    def _take(self) -> Block:
         n = min(self._block_rows, self.pending - self.running)
         cells = self._cells[: n * FIELDS]
         del self._cells[: n * FIELDS]

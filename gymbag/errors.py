@@ -77,3 +77,7 @@ class NoSuchDataset(FileError, LookupError):
 
 class RecordingWarning(UserWarning):
     """Something could not be recorded exactly; said once per cause, recording goes on."""
+
+
+class RecoveryWarning(RecordingWarning):
+    """A writer had died; the file was recovered. The message says what was found."""

@@ -4,29 +4,42 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import platform
+import sys
 import threading
 import weakref
 from collections.abc import Mapping
-from importlib import metadata as package_metadata
-from typing import Any
+from typing import Any, Literal
 
 from gymbag.episode import EpisodeBuilder
+from gymbag.errors import FileError
 from gymbag.recorder import Recorder
 from gymbag.schema import Schema
 from gymbag.steps import Ended
+from gymbag.storage.access import tell
 from gymbag.storage.meta import Session
 from gymbag.storage.writer import DatasetWriter
+from gymbag.version import __version__
 
-PACKAGES = ("gymbag", "gymnasium", "gym", "numpy", "tables", "blosc2", "ale-py")
+PACKAGES = ("gymnasium", "gym", "numpy", "tables", "blosc2", "ale-py")
+
+
+def _nothing() -> None:
+    """Leave it to others to make anything safe."""
+
+
+Durability = float | Literal["step", "episode", "close"]
 
 
 class HDF5Recorder(Recorder):
     """Records into one data set of an HDF5 file.
 
     What is recorded is complete when the recorder is closed, is garbage collected, or the
-    interpreter exits.
+    interpreter exits. A kill before that costs at most what `durability` says; the episode that
+    was cut off is kept up to there, as ended "interrupted". A power cut may cost as much again,
+    for so long the disk may take.
 
     Args:
         filename: the file; it is made if there is none, and appended to if there is.
@@ -37,6 +50,9 @@ class HDF5Recorder(Recorder):
         metadata: more of it; anything that JSON holds, and NumPy arrays.
         env_spec: the environment's spec as JSON; it is kept as text and never executed.
         compression: "default", "fast" or "small".
+        durability: how much a kill may cost at most: so many seconds of experience, or "step" for
+            nothing that `step` has returned from, "episode" for the running episode, "close" for
+            all since the recording began.
         start_time: Unix time in seconds at which the recording began.
 
     Raises:
@@ -56,19 +72,27 @@ class HDF5Recorder(Recorder):
         metadata: Mapping[str, Any] | None = None,
         env_spec: str | None = None,
         compression: str = "default",
+        durability: Durability = 1.0,
         start_time: float = 0.0,
     ) -> None:
+        seconds = _seconds(durability)
         schema = Schema.from_spaces(observation_space, action_space)
         session = Session(
             start_time, description, dict(metadata or {}), env_spec, package_versions()
         )
         writer = DatasetWriter(filename, name, schema, session, compression=compression)
-        self._recording = _Recording(writer, schema)
-        # The builder's own step is all there is to do: one call less in each step.
-        self.on_step = self._recording.builder.step  # type: ignore[method-assign]
-        self._finalizer = weakref.finalize(self, self._recording.close)
-        _open.add(self._recording)
-        writer.before_read.append(self._recording.commit)
+        tell(writer.file.recovered)
+        self._recording = recording = _Recording(writer, schema)
+        self._finalizer = weakref.finalize(self, recording.close)
+        _open.add(recording)
+        self._after = {"step": recording.secure, "episode": recording.secure_episodes}.get(
+            str(durability), _nothing
+        )
+        if self._after is _nothing:
+            # The builder's own step is all there is to do: one call less in each step.
+            self.on_step = recording.builder.step  # type: ignore[method-assign]
+            if seconds < math.inf:
+                recording.secure_every(seconds)
 
     def on_reset(
         self,
@@ -84,9 +108,8 @@ class HDF5Recorder(Recorder):
         Raises:
             SchemaError: the observation does not fit its space.
         """
-        recording = self._recording
-        recording.thread = threading.get_ident()
-        recording.builder.reset(observation, info, seed=seed, options=options, at=time)
+        self._recording.builder.reset(observation, info, seed=seed, options=options, at=time)
+        self._after()
 
     def on_step(
         self,
@@ -106,10 +129,12 @@ class HDF5Recorder(Recorder):
             FileError: the file could not be written to.
         """
         self._recording.builder.step(time, observation, action, reward, terminated, truncated, info)
+        self._after()
 
     def on_end(self, ended: Ended) -> None:
         """End the episode that runs, if one does."""
         self._recording.builder.close(ended)
+        self._after()
 
     def on_close(self) -> None:
         """Write what is left, and give the file back."""
@@ -121,42 +146,99 @@ class _Recording:
 
     def __init__(self, writer: DatasetWriter, schema: Schema) -> None:
         self.writer = writer
+        self.file = writer.file
         self.builder = EpisodeBuilder(
             schema,
             info_columns=writer.info_columns,
             rows=writer.rows,
             episodes=writer.episodes,
-            when_full=self.write,
+            when_full=self._write,
+            lock=threading.Lock(),
         )
-        self.thread = threading.get_ident()
-        """The thread that records; no other may take rows from the builder."""
+        self.file.contributors.append(self._contribute)
+        self._pid = os.getpid()
+        self._secured_episodes = writer.episodes
+        self._closed = threading.Event()
 
-    def write(self) -> None:
-        """Hand the rows that may leave to the file."""
-        self.writer.append(self.builder.take())
+    def _write(self) -> None:
+        """Hand a block of rows to the file."""
+        with self.file.lock:
+            self.writer.append(self.builder.take())
 
-    def commit(self) -> None:
-        """Make what is recorded readable, as far as this thread may."""
-        if self.thread == threading.get_ident() and not self.writer.closed:
-            self._write_all()
-            self.writer.commit()
+    def _contribute(self) -> None:
+        """Add all that is recorded to the file's next commit, the running episode included."""
+        self._write_all()
+        running = self.builder.provisional()
+        self.writer.contribute()
+        if running.rows:
+            self.writer.append_provisional(running)
 
     def _write_all(self) -> None:
         while self.builder.pending > self.builder.running:
-            self.write()
+            self._write()
+
+    def secure(self) -> None:
+        """Make all that is recorded safe from a kill and from a power cut."""
+        self.file.commit()
+        self.file.sync()
+
+    def secure_episodes(self) -> None:
+        """Make all finished episodes safe, if any has finished since."""
+        if not self.builder.running and self.builder.episodes > self._secured_episodes:
+            self._secured_episodes = self.builder.episodes
+            self.secure()
+
+    def secure_every(self, seconds: float) -> None:
+        """Make all that is recorded safe again and again, in a thread that ends with this."""
+        # A little more often than promised, for a commit takes time itself.
+        arguments = (weakref.ref(self), self._closed, 0.8 * seconds)
+        threading.Thread(target=_secure_regularly, args=arguments, daemon=True).start()
 
     def close(self) -> None:
         """Write all that is left."""
-        if self.writer.closed:
+        if self._closed.is_set() or self._pid != os.getpid():
             return
+        self._closed.set()
         _open.discard(self)
-        if self.commit in self.writer.before_read:
-            self.writer.before_read.remove(self.commit)
         try:
-            self.builder.close()
-            self._write_all()
+            with self.file.lock:
+                self.builder.close()
+                if not self.file.failed:
+                    self._write_all()
         finally:
+            self.file.contributors.remove(self._contribute)
             self.writer.close()
+
+
+def _secure_regularly(
+    reference: weakref.ref[_Recording], closed: threading.Event, seconds: float
+) -> None:
+    while not closed.wait(seconds):
+        recording = reference()
+        if recording is None or closed.is_set():
+            return
+        try:
+            recording.secure()
+            recording.file.checkpoint_if_due()
+        except FileError:
+            # The loop that records is to hear of it, in its next step.
+            recording.builder.hurry()
+            return
+        del recording
+
+
+def _seconds(durability: Durability) -> float:
+    """Return how many seconds of experience a kill may cost; infinity if others decide."""
+    if isinstance(durability, str):
+        if durability not in ("step", "episode", "close"):
+            raise ValueError(
+                f'durability={durability!r}: expected seconds, "step", "episode" or "close"'
+            )
+        return math.inf
+    seconds = float(durability)
+    if not seconds > 0:
+        raise ValueError(f"durability={durability!r}: expected more than 0 seconds")
+    return seconds
 
 
 _open: set[_Recording] = set()
@@ -175,10 +257,7 @@ def _close_all() -> None:
 
 def package_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that take part in a recording."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = package_metadata.version(package)
-        except package_metadata.PackageNotFoundError:
-            continue
-    return versions
+    found = ((name, sys.modules.get(name.replace("-", "_"))) for name in PACKAGES)
+    versions = {name: getattr(module, "__version__", None) for name, module in found}
+    known = {name: version for name, version in versions.items() if isinstance(version, str)}
+    return {"python": platform.python_version(), "gymbag": __version__, **known}

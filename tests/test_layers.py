@@ -25,7 +25,7 @@ LAYERS = [
     ["catalogue", "episode"],
     ["query", "schema"],
     ["steps"],
-    ["errors"],
+    ["errors", "version"],
 ]
 """Each line imports only lines below it; the names in a line do not import each other."""
 

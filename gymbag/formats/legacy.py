@@ -23,7 +23,7 @@ from gymbag.errors import FormatError, NoSuchDataset, RecordingWarning
 from gymbag.formats.format import Format
 from gymbag.memory import MemoryEpisode, MemorySource
 from gymbag.steps import Episode, Step
-from gymbag.storage.handles import LOCK
+from gymbag.storage.pytables import pytables
 
 FIELDS = ("time", "observation", "action", "reward", "done", "info")
 READ_ROWS = 4096
@@ -90,7 +90,7 @@ class LegacySource(MemorySource):
 def _opened(path: Path) -> Iterator[Any]:
     """Open a file for a moment; nothing in it is unpickled."""
     try:
-        with LOCK, tables.open_file(str(path), "r") as file:
+        with pytables(), tables.open_file(str(path), "r") as file:
             yield file
     except Exception as error:  # PyTables has no common root for what damaged files make it raise
         reason = (str(error).strip() or repr(error)).splitlines()[-1]

@@ -199,6 +199,14 @@ class InfoEncoder:
                     )
         return kept
 
+    def copy(self) -> InfoEncoder:
+        """Return another with the same rows."""
+        twin = InfoEncoder(self.columns)
+        twin._rows = [rows.copy() for rows in self._rows]
+        twin._values = [values.copy() for values in self._values]
+        twin._cells, twin._said = self._cells.copy(), self._said
+        return twin
+
     def take(self, n: int) -> InfoBlock:
         """Return the first n rows and forget them; later rows stay."""
         values: dict[str, NDArray[Any]] = {}

@@ -21,12 +21,16 @@ CHUNK_ROWS = 16384
 """Rows of a table's chunk, and the most of any column with an entry for each row."""
 
 
+CODECS = ("zstd", "lz4")
+"""Codecs of Blosc2's that are used."""
+
+
 @dataclass(frozen=True, slots=True)
 class Compression:
     """How a column is cut and compressed."""
 
     codec: str
-    """One of Blosc2's codecs, in lower case."""
+    """One of `CODECS`."""
     level: int
     """0 (not at all) to 9."""
     shuffle: bool
@@ -37,6 +41,8 @@ class Compression:
 
 TABLE = Compression("zstd", 1, True, CHUNK_ROWS, CHUNK_ROWS)
 """How the tables are compressed, whatever the policy: they are a small part of any file."""
+TEXT = Compression("zstd", 1, False, CHUNK_ROWS, CHUNK_ROWS)
+"""How the lines of JSON are compressed that a data set says of itself."""
 
 Policy = Callable[[Column], Compression]
 
@@ -59,7 +65,8 @@ def default(column: Column) -> Compression:
     1 % larger at a third of the time.
     """
     nbytes = max(1, column.nbytes)
-    block_rows = max(32, 64 * KIB // nbytes)
+    # Whole blocks must make up a chunk: what follows one another in it does so in the blocks.
+    block_rows = power_of_two(max(32, 64 * KIB // nbytes))
     if column.frame == ROWS:
         few = min(32, 8 * MIB // nbytes)
         chunk_rows = min(CHUNK_ROWS, max(1 * MIB // nbytes, few))

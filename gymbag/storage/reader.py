@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gymbag.errors import NoSuchDataset
+from gymbag.errors import FileError, NoSuchDataset, NotAStore
 from gymbag.schema import Column, jsonable
 from gymbag.schema.text import split_bytes
+from gymbag.storage.access import open_to_read
 from gymbag.storage.cache import ChunkCache
-from gymbag.storage.handles import LOCK, Connection
 from gymbag.storage.meta import Meta
 from gymbag.storage.names import EPISODES, META, STEPS, escape, unescape
-from gymbag.storage.writer import EXTRA_COLUMNS
+from gymbag.storage.snapshot import MAX_BYTES, Snapshot, StoredColumn
+from gymbag.storage.writer import EPISODE_DTYPE, EXTRA_COLUMNS
 
 CACHE_BYTES = 64 << 20
 
@@ -43,10 +44,11 @@ class DatasetReader:
         filename: the file.
         name: the data set in it; None if it holds only one.
         cache_bytes: how many bytes of decoded chunks to keep.
+        max_bytes: how many bytes the file may make this process allocate at once.
 
     Raises:
         NoSuchDataset: it holds no such data set, or several and none was named.
-        FileError: the file cannot be opened, or is not ours.
+        FileError: the file cannot be opened, is damaged, or is not ours.
     """
 
     def __init__(
@@ -55,21 +57,17 @@ class DatasetReader:
         name: str | None = None,
         *,
         cache_bytes: int = CACHE_BYTES,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         self.filename = os.fspath(filename)
-        self._connection = Connection(filename)
+        self._max_bytes = max_bytes
         self._cache = ChunkCache(cache_bytes)
-        self._chunks: dict[str, int] = {}
-        try:
-            self._group = f"/{escape(self._choose(name))}"
-            self.refresh()
-        except BaseException:
-            self._connection.close()
-            raise
+        self._snapshot = open_to_read(self.filename, max_bytes)
+        self._group = f"/{escape(self._choose(name))}"
+        self._take_up()
 
     def _choose(self, name: str | None) -> str:
-        with LOCK:
-            names = dataset_names(self._connection)
+        names = dataset_names(self._snapshot)
         if name is None and len(names) == 1:
             return names[0]
         held = f"it holds {', '.join(map(repr, names))}" if names else "it holds none yet"
@@ -82,18 +80,63 @@ class DatasetReader:
 
     def refresh(self) -> None:
         """Move on to what has been committed since."""
+        self._snapshot = open_to_read(self.filename, self._max_bytes)
+        self._take_up()
+
+    def _take_up(self) -> None:
         self._cache.clear()
-        with LOCK:
-            self.meta = Meta.parse(self._node(META)[:].tobytes(), self.filename)
-            self.episodes: NDArray[Any] = self._node(EPISODES)[:]
-            """The table of episodes."""
+        self.meta = Meta.parse(self._all(META).tobytes(), self.filename)
+        self.episodes: NDArray[Any] = self._all(EPISODES)
+        """The table of episodes."""
         self._in_table = {column.name for column in self.meta.schema.table}
+        self._check()
         last = self.episodes[-1] if len(self.episodes) else None
         self.rows = 0 if last is None else int(last["first_row"] + last["rows"])
         """Rows of all finished episodes."""
 
-    def _node(self, name: str) -> Any:
-        return self._connection.node(f"{self._group}/{name}")
+    def _check(self) -> None:
+        """Check that the columns are those that the description speaks of, and fit together."""
+        if self.episodes.dtype != EPISODE_DTYPE:
+            raise self._damaged(EPISODES, "its columns are not those of a table of episodes")
+        first, rows = self.episodes["first_row"], self.episodes["rows"]
+        ends = first + rows
+        if len(first) and (first[0] != 0 or (rows < 1).any() or (first[1:] != ends[:-1]).any()):
+            raise self._damaged(EPISODES, "episodes that do not follow one another")
+        steps = self._column(STEPS)
+        if len(first) and ends[-1] > steps.rows:
+            raise self._damaged(STEPS, f"{steps.rows} rows, where {ends[-1]} belong to episodes")
+        for column in self.meta.schema.table:
+            name = escape(column.name)
+            if name not in (steps.spec.dtype.names or ()) or steps.spec.dtype[name] != (
+                np.dtype((column.dtype, column.shape))
+            ):
+                raise self._damaged(STEPS, f"no column {name!r} of {column.dtype}{column.shape}")
+        info = [c for info_column in self.meta.info_columns for c in info_column.columns]
+        for column in (*self.meta.schema.beside, *info):
+            spec = self._column(escape(column.name)).spec
+            if (spec.dtype, spec.shape) != (column.dtype, column.shape):
+                raise self._damaged(column.name, f"{spec.dtype}{spec.shape} in the file")
+
+    def _damaged(self, name: str, reason: str) -> NotAStore:
+        return NotAStore(f"{self.filename}: {self._group}/{name}: damaged: {reason}")
+
+    def _column(self, name: str) -> StoredColumn:
+        if self._snapshot.closed:
+            raise FileError(f"{self.filename}: closed; open it again to read on")
+        try:
+            return self._snapshot.columns[f"{self._group}/{name}"]
+        except KeyError:
+            raise self._damaged(name, "it is not there") from None
+
+    def _all(self, name: str) -> NDArray[Any]:
+        column = self._column(name)
+        if column.rows * column.spec.row_nbytes > self._max_bytes:
+            raise NotAStore(
+                f"{self.filename}: {self._group}/{name} claims "
+                f"{column.rows * column.spec.row_nbytes:,} bytes, more than the limit of "
+                f"{self._max_bytes:,}; if you trust the file, open it with a larger max_bytes="
+            )
+        return column.read(0, column.rows)
 
     def extra(self, episode: int) -> dict[str, Any]:
         """Return the JSON cell of an episode."""
@@ -146,53 +189,43 @@ class DatasetReader:
 
     def cells(self, columns: tuple[Column, Column], rows: NDArray[np.int64]) -> list[bytes]:
         """Return ragged bytes, one cell for each row; none at all if no row has any."""
-        with LOCK:
-            if not self._connection.has(f"{self._group}/{escape(columns[0].name)}"):
-                return []
+        if f"{self._group}/{escape(columns[0].name)}" not in self._snapshot.columns:
+            return []
         lengths, items = self.take_column(columns[0], rows)
         return split_bytes(lengths.astype(np.uint64), self.take(columns[1], items))
 
     def column_sizes(self) -> list[ColumnSize]:
         """Return what each table and array of the data set takes."""
-        with LOCK:
-            leaves = list(self._connection.node(self._group)._f_iter_nodes())
-            return [
-                ColumnSize(
-                    name=unescape(leaf._v_name),
-                    dtype=leaf.dtype,
-                    shape=tuple(int(size) for size in leaf.shape[1:]),
-                    compression=f"{leaf.filters.complib or 'none'}-{leaf.filters.complevel}",
-                    nbytes=int(leaf.size_in_memory),
-                    stored=int(leaf.size_on_disk),
-                )
-                for leaf in leaves
-            ]
+        return [
+            ColumnSize(
+                name=unescape(path.rpartition("/")[2]),
+                dtype=column.spec.dtype,
+                shape=column.spec.shape,
+                compression=f"{column.spec.compression.codec}-{column.spec.compression.level}",
+                nbytes=column.rows * column.spec.row_nbytes,
+                stored=column.stored,
+            )
+            for path, column in sorted(self._snapshot.columns.items())
+            if path.startswith(self._group + "/")
+        ]
 
     def close(self) -> None:
         """Give the file back."""
         self._cache.clear()
-        self._connection.close()
+        self._snapshot.close()
 
     def _chunk_rows(self, leaf: str) -> int:
-        if leaf not in self._chunks:
-            with LOCK:
-                self._chunks[leaf] = int(self._node(leaf).chunkshape[0])
-        return self._chunks[leaf]
+        return self._column(leaf).spec.chunk_rows
 
     def _chunk(self, leaf: str, number: int, rows: int) -> NDArray[Any]:
-        def load() -> NDArray[Any]:
-            with LOCK:
-                values: NDArray[Any] = self._node(leaf).read(number * rows, (number + 1) * rows)
-            return values
-
-        return self._cache.get((leaf, number), load)
+        column = self._column(leaf)
+        return self._cache.get((leaf, number), lambda: column.load(number))
 
 
-def dataset_names(connection: Connection) -> list[str]:
-    """Return the names of the data sets in a file; call with `LOCK` held."""
-    file = connection.file
-    groups = sorted(file.root._v_groups)
-    return [unescape(group) for group in groups if f"/{group}/{META}" in file]
+def dataset_names(snapshot: Snapshot) -> list[str]:
+    """Return the names of the data sets in a file."""
+    groups = (path[1:].partition("/") for path in snapshot.columns)
+    return sorted(unescape(group) for group, _, name in groups if name == META)
 
 
 def list_datasets(filename: str | os.PathLike[str]) -> list[str]:
@@ -201,9 +234,8 @@ def list_datasets(filename: str | os.PathLike[str]) -> list[str]:
     Raises:
         FileError: there is no such file, or it is not ours.
     """
-    connection = Connection(filename)
+    snapshot = open_to_read(os.fspath(filename), MAX_BYTES)
     try:
-        with LOCK:
-            return dataset_names(connection)
+        return dataset_names(snapshot)
     finally:
-        connection.close()
+        snapshot.close()

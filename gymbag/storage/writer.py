@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Appends blocks to one data set of a file.
-
-`append` takes whole blocks; `commit` is an act of its own, and makes what was appended so far
-readable. One writer has the data set at a time.
-"""
+"""Appends blocks to one data set of a file. One writer has the data set at a time."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import tables
 from numpy.typing import NDArray
 
 from gymbag.episode import Block, EpisodeRow
@@ -22,11 +19,13 @@ from gymbag.schema.codecs import Arrays
 from gymbag.schema.columns import ROWS
 from gymbag.schema.info import CELL_COLUMNS, InfoColumn, fits_int64
 from gymbag.schema.text import bytes_columns, join_bytes
-from gymbag.storage.chunks import ColumnWriter
-from gymbag.storage.compression import TABLE, Compression, find_policy
-from gymbag.storage.handles import LOCK, Connection, create_file, unnatural_names
+from gymbag.storage.buffer import ColumnBuffer
+from gymbag.storage.columns import ColumnSpec
+from gymbag.storage.compression import TABLE, TEXT, Compression, find_policy
+from gymbag.storage.file import open_to_write, release
 from gymbag.storage.meta import Meta, Session, dataset_line, info_lines
 from gymbag.storage.names import EPISODES, EXTRA, META, STEPS, escape
+from gymbag.storage.snapshot import Snapshot
 
 EPISODE_DTYPE = np.dtype(
     [
@@ -39,10 +38,12 @@ EPISODE_DTYPE = np.dtype(
         ("seed", "<i8"),
         ("seeded", "?"),
         ("ended", "S16"),
+        ("crc", "<u4"),
     ]
 )
 """Columns of the table of episodes. `seed` counts where `seeded` says so; a seed that needs more
-than 64 bits is in the episode's JSON cell alone."""
+than 64 bits is in the episode's JSON cell alone. `crc` is the CRC-32 of the episode's rows in the
+table of steps, packed as they stand there."""
 EXTRA_COLUMNS = bytes_columns(EXTRA, EPISODES)
 
 
@@ -58,7 +59,7 @@ class DatasetWriter:
 
     Raises:
         SchemaError: the data set exists and has other spaces.
-        FileError: the file cannot be opened, is not ours, or the data set is being written to.
+        FileError: the file cannot be opened, is not ours, or is being written to.
     """
 
     def __init__(
@@ -72,84 +73,90 @@ class DatasetWriter:
     ) -> None:
         self._policy = find_policy(compression)
         self.name = name
+        self.filename = os.fspath(filename)
         self._group = f"/{escape(name)}"
         self._schema = schema
-        self._writers: dict[str, ColumnWriter] = {}
+        self._buffers: dict[str, ColumnBuffer] = {}
         self._ends: dict[str, int] = {}
+        self._crc = 0
         self.closed = False
-        create_file(filename)
-        self._connection = Connection(filename, writing=True)
+        self.file = open_to_write(filename)
+        """The file, shared with the other writers of this process."""
         try:
-            with LOCK, unnatural_names():
+            with self.file.lock:
                 self._open(session)
         except BaseException:
-            self._connection.close()
+            release(self.file)
             raise
 
     def _open(self, session: Session) -> None:
-        file = self._connection.file
-        if (self._connection.shared.path, self._group) in _written:
+        if self._group in self.file.datasets:
             raise FileBusy(
-                f"{self._connection.filename}: data set {self.name!r} is being recorded to in "
-                "this process; close that recording first, or give this one another name"
+                f"{self.filename}: data set {self.name!r} is being recorded to in this process; "
+                "close that recording first, or give this one another name"
             )
-        if self._group not in file:
-            self._create(file)
-        meta = Meta.parse(self._node(META)[:].tobytes(), self._connection.filename)
+        committed = self.file.committed()
+        found = self._path(META) in committed.columns
+        self._open_column(META, np.dtype("u1"), (), TEXT, committed)
+        self.info_columns: tuple[InfoColumn, ...] = ()
+        if found:
+            self.info_columns = self._same_schema(committed)
+        else:
+            self._append_meta(dataset_line(self.name, self._schema))
+        self._append_meta(session.line())
+        steps = np.dtype([(escape(c.name), c.dtype, c.shape) for c in self._schema.table])
+        self._open_column(STEPS, steps, (), TABLE, committed, table=True)
+        self._open_column(EPISODES, EPISODE_DTYPE, (), TABLE, committed, table=True)
+        info_columns = [c for column in self.info_columns for c in column.columns]
+        for column in (*self._schema.beside, *info_columns):
+            self._open_array(column, committed)
+        for columns in (CELL_COLUMNS, EXTRA_COLUMNS):
+            if self._path(columns[0].name) in committed.columns:
+                for column in columns:
+                    self._open_array(column, committed)
+        committed.close()
+        self.file.datasets.add(self._group)
+
+    def _same_schema(self, committed: Snapshot) -> tuple[InfoColumn, ...]:
+        """Check that the data set there has our spaces, and return its info columns."""
+        meta_column = committed.columns[self._path(META)]
+        lines = meta_column.read(0, meta_column.rows).tobytes()
+        meta = Meta.parse(lines, self.filename)
         try:
             meta.schema.require_same(self._schema)
         except SchemaError as error:
             raise SchemaError(
-                f"{self._connection.filename}: data set {self.name!r} has another space: "
+                f"{self.filename}: data set {self.name!r} has another space: "
                 f"{error}; record under another name, for example name={self.name + '-2'!r}"
             ) from None
-        self._append_meta(session.line())
-        self.info_columns: tuple[InfoColumn, ...] = meta.info_columns
-        for table in (STEPS, EPISODES):
-            self._writers[table] = ColumnWriter(self._connection, self._path(table), TABLE)
-        info_columns = [c for column in meta.info_columns for c in column.columns]
-        for column in (*self._schema.beside, *info_columns):
-            self._open_column(column)
-        for columns in (CELL_COLUMNS, EXTRA_COLUMNS):
-            if self._path(columns[0].name) in file:
-                self._open_cells(columns)
-        self._key = (self._connection.shared.path, self._group)
-        _written.add(self._key)
+        return meta.info_columns
 
-    def _create(self, file: Any) -> None:
-        group = file.create_group("/", self._group[1:])
-        byte = tables.Atom.from_dtype(np.dtype("u1"))
-        file.create_earray(group, META, byte, (0,), chunkshape=(4096,))
-        self._append_meta(dataset_line(self.name, self._schema))
-        steps = np.dtype([(escape(c.name), c.dtype, c.shape) for c in self._schema.table])
-        for name, dtype in ((STEPS, steps), (EPISODES, EPISODE_DTYPE)):
-            file.create_table(
-                group, name, dtype, filters=_filters(TABLE), chunkshape=(TABLE.chunk_rows,)
-            )
-        for column in self._schema.beside:
-            self._create_column(column)
+    def _open_column(
+        self,
+        name: str,
+        dtype: np.dtype,
+        shape: tuple[int, ...],
+        compression: Compression,
+        committed: Snapshot | None,
+        *,
+        table: bool = False,
+    ) -> None:
+        path = self._path(name)
+        stored = committed.columns.get(path) if committed else None
+        chunk_rows = stored.spec.chunk_rows if stored else compression.chunk_rows
+        compression = replace(compression, block_rows=min(compression.block_rows, chunk_rows))
+        spec = ColumnSpec(path, table, dtype, shape, chunk_rows, compression)
+        self._buffers[name] = ColumnBuffer(self.file, spec, stored)
 
-    def _create_column(self, column: Column) -> None:
+    def _open_array(self, column: Column, committed: Snapshot | None = None) -> None:
         compression = self._policy(column)
-        self._connection.file.create_earray(
-            self._group,
-            escape(column.name),
-            tables.Atom.from_dtype(column.dtype),
-            (0, *column.shape),
-            filters=_filters(compression),
-            chunkshape=(compression.chunk_rows, *column.shape),
-        )
-
-    def _open_column(self, column: Column) -> None:
-        path = self._path(column.name)
-        writer = ColumnWriter(self._connection, path, self._policy(column))
-        self._writers[column.name] = writer
+        self._open_column(column.name, column.dtype, column.shape, compression, committed)
         if column.ragged:
-            self._ends[column.name] = int(self._connection.node(path)[-1]) if writer.rows else 0
-
-    def _open_cells(self, columns: tuple[Column, Column]) -> None:
-        for column in columns:
-            self._open_column(column)
+            stored = committed.columns.get(self._path(column.name)) if committed else None
+            self._ends[column.name] = 0
+            if stored and stored.rows:
+                last = stored.read(stored.rows - 1, stored.rows)
+                self._ends[column.name] = int(last[0])
 
     def _path(self, name: str) -> str:
         return f"{self._group}/{escape(name)}"
@@ -157,34 +164,65 @@ class DatasetWriter:
     @property
     def rows(self) -> int:
         """Rows appended so far."""
-        return self._writers[STEPS].rows
+        return self._buffers[STEPS].rows
 
     @property
     def episodes(self) -> int:
         """Episodes appended so far."""
-        return self._writers[EPISODES].rows
-
-    def _node(self, name: str) -> Any:
-        return self._connection.node(f"{self._group}/{name}")
+        return self._buffers[EPISODES].rows
 
     def append(self, block: Block) -> None:
-        """Append a block of rows, and the episodes that end in it."""
-        self._append_info(block)
-        for column in self._schema.beside:
-            self._append_column(column, block.columns[column.name])
-        self._append_episodes(block.episodes)
-        rows = np.empty(block.rows, dtype=self._writers[STEPS].dtype)
+        """Append a block of rows, and the episodes that end in it.
+
+        Raises:
+            FileError: the log of the file cannot be written.
+        """
+        with self.file.lock:
+            for name, values in self._columns(block, self._ends):
+                self._buffers[name].append(values)
+
+    def append_provisional(self, block: Block) -> None:
+        """Add to the next commit, and to it alone, how a block would follow what was appended."""
+        with self.file.lock:
+            kept = self._crc
+            for name, values in self._columns(block, dict(self._ends)):
+                self._buffers[name].contribute_provisional(values)
+            self._crc = kept
+
+    def contribute(self, *, last: bool = False) -> None:
+        """Add all that was appended to the next commit of the file.
+
+        Args:
+            last: whether nothing more will be appended.
+        """
+        for buffer in self._buffers.values():
+            buffer.contribute(last=last)
+
+    def close(self) -> None:
+        """Add all that was appended, and give the file back."""
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            with self.file.lock:
+                self.contribute(last=True)
+        finally:
+            self.file.datasets.discard(self._group)
+            release(self.file)
+
+    def _columns(self, block: Block, ends: dict[str, int]) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Iterate over what a block adds to each column, the steps last."""
+        values = block.columns
+        rows = np.empty(block.rows, dtype=self._buffers[STEPS].spec.dtype)
         for column in self._schema.table:
-            rows[escape(column.name)] = block.columns[column.name]
-        self._writers[STEPS].append(rows)
+            rows[escape(column.name)] = values[column.name]
+        yield from self._info(block, ends)
+        for column in self._schema.beside:
+            yield column.name, _ended(column, values[column.name], ends)
+        yield from self._episodes(block.episodes, rows, ends)
+        yield STEPS, rows
 
-    def _append_column(self, column: Column, values: NDArray[Any]) -> None:
-        if column.ragged and len(values):
-            values = np.cumsum(values, dtype=np.uint64) + np.uint64(self._ends[column.name])
-            self._ends[column.name] = int(values[-1])
-        self._writers[column.name].append(values)
-
-    def _append_info(self, block: Block) -> None:
+    def _info(self, block: Block, ends: dict[str, int]) -> Iterator[tuple[str, NDArray[Any]]]:
         values = block.info.values
         new = block.info.columns[len(self.info_columns) :]
         for info_column in new:
@@ -194,13 +232,16 @@ class DatasetWriter:
         for info_column in self.info_columns:
             for column in info_column.columns:
                 if column.name in values:
-                    self._writers[column.name].append(values[column.name])
+                    yield column.name, values[column.name]
                 else:
-                    self._writers[column.name].skip(block.rows)
+                    yield column.name, np.zeros(block.rows, column.dtype)
         cells = [values[column.name] for column in CELL_COLUMNS if column.name in values]
-        self._append_cells(CELL_COLUMNS, cells, self.rows, block.rows)
+        yield from self._cells(CELL_COLUMNS, cells, self.rows, block.rows, ends)
 
-    def _append_episodes(self, episodes: tuple[EpisodeRow, ...]) -> None:
+    def _episodes(
+        self, episodes: tuple[EpisodeRow, ...], steps: NDArray[Any], ends: dict[str, int]
+    ) -> Iterator[tuple[str, NDArray[Any]]]:
+        crcs = self._checksums(episodes, steps)
         if not episodes:
             return
         rows = np.zeros(len(episodes), dtype=EPISODE_DTYPE)
@@ -210,67 +251,62 @@ class DatasetWriter:
         rows["ended"] = ended
         rows["seeded"] = [seed is not None for seed in seeds]
         rows["seed"] = [seed if _in_table(seed) else 0 for seed in seeds]
+        rows["crc"] = crcs
         cells = []
         if any(options) or not all(seed is None or _in_table(seed) for seed in seeds):
             cells = join_bytes([_cell(episode) for episode in episodes])
-        self._append_cells(EXTRA_COLUMNS, cells, self.episodes, len(episodes))
-        self._writers[EPISODES].append(rows)
+        yield from self._cells(EXTRA_COLUMNS, cells, self.episodes, len(episodes), ends)
+        yield EPISODES, rows
 
-    def _append_cells(
-        self, columns: tuple[Column, Column], arrays: Arrays, before: int, count: int
-    ) -> None:
-        """Append JSON cells; their columns are made when the first comes, as most need none."""
+    def _checksums(self, episodes: tuple[EpisodeRow, ...], steps: NDArray[Any]) -> list[int]:
+        """Return the checksums of episodes that end among these rows of the table of steps."""
+        data = memoryview(steps.view(np.uint8).data)
+        size, begin, crcs = steps.dtype.itemsize, 0, []
+        for episode in episodes:
+            end = episode.first_row + episode.rows - self.rows
+            crcs.append(zlib.crc32(data[begin * size : end * size], self._crc))
+            self._crc, begin = 0, end
+        self._crc = zlib.crc32(data[begin * size :], self._crc)
+        return crcs
+
+    def _cells(
+        self,
+        columns: tuple[Column, Column],
+        arrays: Arrays,
+        before: int,
+        count: int,
+        ends: dict[str, int],
+    ) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Iterate over JSON cells; their columns are made when the first comes.
+
+        Most data sets need none.
+        """
         lengths = columns[0]
-        if arrays and lengths.name not in self._writers:
+        if arrays and lengths.name not in self._buffers:
             self._begin(columns, before)
-        if arrays or lengths.name in self._writers:
+            ends.setdefault(lengths.name, 0)
+        if arrays or lengths.name in self._buffers:
             empty = [np.zeros(count, lengths.dtype), np.zeros(0, columns[1].dtype)]
             for column, values in zip(columns, arrays or empty, strict=True):
-                self._append_column(column, values)
+                yield column.name, _ended(column, values, ends)
 
     def _begin(self, columns: Iterable[Column], rows: int) -> None:
         """Make columns of which so many rows had nothing."""
-        with LOCK, unnatural_names():
-            for column in columns:
-                self._create_column(column)
-                self._open_column(column)
-                if column.frame in (ROWS, EPISODES):
-                    self._writers[column.name].skip(rows)
+        for column in columns:
+            self._open_array(column)
+            if column.frame in (ROWS, EPISODES):
+                self._buffers[column.name].skip(rows)
 
     def _append_meta(self, lines: bytes) -> None:
-        with LOCK:
-            self._node(META).append(np.frombuffer(lines, dtype=np.uint8))
-
-    def commit(self) -> None:
-        """Make everything appended so far readable."""
-        for writer in self._writers.values():
-            writer.flush()
-        self._connection.flush()
-
-    def close(self) -> None:
-        """Commit, and give the file back."""
-        if self.closed:
-            return
-        self.closed = True
-        try:
-            self.commit()
-        finally:
-            _written.discard(self._key)
-            self._connection.close()
-
-    @property
-    def before_read(self) -> list[Any]:
-        """What is called before another part of this process opens the file for reading."""
-        return self._connection.shared.before_read
+        self._buffers[META].append(np.frombuffer(lines, dtype=np.uint8))
 
 
-def _filters(compression: Compression) -> tables.Filters:
-    """Return what HDF5 is told of the compression; the chunks come compressed already."""
-    return tables.Filters(
-        complevel=compression.level,
-        complib=f"blosc2:{compression.codec}",
-        shuffle=compression.shuffle,
-    )
+def _ended(column: Column, values: NDArray[Any], ends: dict[str, int]) -> NDArray[Any]:
+    """Return lengths of ragged rows as where they end, counted from the column's beginning."""
+    if column.ragged and len(values):
+        values = np.cumsum(values, dtype=np.uint64) + np.uint64(ends[column.name])
+        ends[column.name] = int(values[-1])
+    return values
 
 
 def _cell(episode: EpisodeRow) -> bytes:
@@ -285,7 +321,3 @@ def _cell(episode: EpisodeRow) -> bytes:
 
 def _in_table(seed: int | None) -> bool:
     return seed is not None and fits_int64(seed)
-
-
-_written: set[tuple[str, str]] = set()
-"""Data sets that this process writes to: the file's path and the group."""

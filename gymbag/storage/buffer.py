@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Collects a column's rows until they fill a chunk, and hands the log what it needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gymbag.schema import jsonable
+from gymbag.storage.columns import ColumnSpec
+from gymbag.storage.file import StepFile, is_zero
+from gymbag.storage.frames import Compressor, pack
+from gymbag.storage.log import Kind
+from gymbag.storage.snapshot import StoredColumn
+
+
+class ColumnBuffer:
+    """Appends to one column of the file.
+
+    Full chunks go to the log at once. Rows of the last, unfilled chunk are kept here, and go to
+    the log when `contribute` is called; once the chunk is full it goes there as a whole.
+    """
+
+    def __init__(self, file: StepFile, spec: ColumnSpec, stored: StoredColumn | None) -> None:
+        """Continue a column.
+
+        Args:
+            file: the file.
+            spec: how the column is to stand there.
+            stored: how it stands there; None if it is to be made.
+        """
+        self.spec = spec
+        self.rows = 0
+        """Rows appended so far."""
+        self._file = file
+        self._compressor: Compressor | None = None
+        self._tail = np.zeros(spec.chunk_shape, dtype=spec.dtype)
+        if stored is None:
+            text = jsonable.dumps(spec.to_json()).encode("ascii")
+            file.add(Kind.COLUMN, spec.path, 0, 0, text)
+        else:
+            self.rows = stored.rows
+            filled = self.rows % spec.chunk_rows
+            if filled:
+                self._tail[:filled] = stored.load(self.rows // spec.chunk_rows)[:filled]
+        self._logged = self.rows
+        """Rows that the log has."""
+
+    def append(self, values: NDArray[Any]) -> None:
+        """Append values, one for each row; they must not be changed afterwards."""
+        size = self.spec.chunk_rows
+        start = 0
+        while start < len(values):
+            filled = self.rows % size
+            if not filled and len(values) - start >= size:
+                self._write(values[start : start + size], self.rows)
+                self.rows += size
+                start += size
+                continue
+            count = min(size - filled, len(values) - start)
+            self._tail[filled : filled + count] = values[start : start + count]
+            self._advance(count)
+            start += count
+
+    def skip(self, count: int) -> None:
+        """Append so many zeros; a chunk of nothing else takes no space."""
+        size = self.spec.chunk_rows
+        while count:
+            part = min(size - self.rows % size, count)
+            if part == size:
+                self._file.add(Kind.ZEROS, self.spec.path, self.rows, size)
+                self.rows += size
+                self._logged = self.rows
+            else:
+                self._advance(part)
+            count -= part
+
+    def contribute(self, *, last: bool = False) -> None:
+        """Hand the log all rows that it has not.
+
+        Args:
+            last: whether no more will be appended, so that the chunk can go as it is to stand in
+                the file.
+        """
+        size = self.spec.chunk_rows
+        if last and self.rows % size:
+            self._write(self._tail, self.rows // size * size, self.rows % size)
+        elif self._logged < self.rows:
+            values = self._tail[self._logged % size : self.rows % size]
+            self._log(values, self._logged)
+            self._logged = self.rows
+
+    def contribute_provisional(self, values: NDArray[Any]) -> None:
+        """Hand the log rows that would follow if nothing else did."""
+        size, first = self.spec.chunk_rows, self.rows
+        while len(values):
+            part = values[: size - first % size]
+            self._log(part, first, provisional=True)
+            first += len(part)
+            values = values[len(part) :]
+
+    def _advance(self, count: int) -> None:
+        self.rows += count
+        if self.rows % self.spec.chunk_rows == 0:
+            self._write(self._tail, self.rows - self.spec.chunk_rows)
+            self._tail[:] = 0
+
+    def _write(self, chunk: NDArray[Any], first: int, rows: int | None = None) -> None:
+        """Hand the log a chunk, full unless it is said how many rows of it count."""
+        rows = rows or len(chunk)
+        if is_zero(chunk):
+            self._file.add(Kind.ZEROS, self.spec.path, first, rows)
+        else:
+            if self._compressor is None:
+                self._compressor = Compressor(self.spec)
+            frame = self._compressor.frame(chunk)
+            self._file.add(Kind.CHUNK, self.spec.path, first, rows, frame)
+        self._logged = first + rows
+
+    def _log(self, values: NDArray[Any], first: int, *, provisional: bool = False) -> None:
+        kind, data = Kind.VALUES, b""
+        if is_zero(values):
+            kind = Kind.ZEROS
+        else:
+            data = pack(values, self.spec.compression)
+        self._file.add(kind, self.spec.path, first, len(values), data, provisional=provisional)

@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The one writer of a file: the commit protocol.
+
+At rest there is `X.h5` alone. Beside it are, while a writer lives or after one died, `X.h5-wal`,
+and while HDF5 changes the file, `X.h5-undo`. HDF5 promises nothing if its process dies before it
+has closed a file, or if the power fails; so it is let at the file seldom, and under guard.
+
+**Commit.** What is written goes to the log, and counts from the record on that commits it. A kill
+costs nothing before that; a power cut nothing before the log was synced.
+
+**Checkpoint**, when the log has grown, and at the end:
+
+1. All of the file that is in no full chunk is copied to the undo journal, which is synced.
+2. HDF5 opens the file, and is given the chunks from the log. It is closed; the footer, which says
+   where all chunks are, is written behind it; the file is synced.
+3. The journal is removed. This is the moment at which the checkpoint counts.
+4. A new log takes the place of the old one. Should that not come to pass, no harm is done: the
+   footer says up to which record the log is in the file.
+
+**Recovery**, by the next one who opens the file and gets the lock on the log: a whole journal is
+put back, one that is not whole is removed, and there is a checkpoint of what the log holds. All of
+that may be interrupted, and is done again.
+
+The steps 1 to 3 rest on one fact: HDF5 never touches a full chunk once it is written.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gymbag.errors import FileBusy, FileError, RecordingWarning
+from gymbag.storage import disk, lock, log, pytables, undo
+from gymbag.storage.footer import (
+    CHUNK,
+    Footer,
+    IndexedColumn,
+    digest_of,
+    outside_chunks,
+)
+from gymbag.storage.foreign import check_before_writing, note_sound
+from gymbag.storage.frames import Compressor
+from gymbag.storage.log import Kind, LogWriter
+from gymbag.storage.snapshot import Snapshot, StoredColumn
+
+CHECKPOINT_BYTES = 64 << 20
+"""So large a log is brought into the file; a larger one if the file needs a large journal, so that
+the journals together are never larger than the logs."""
+
+
+class StepFile:
+    """A file that this process writes to; `open_to_write` opens it once for all who do."""
+
+    def __init__(self, filename: str) -> None:
+        self.filename = filename
+        self.users = 0
+        self.pid = os.getpid()
+        self.lock = threading.RLock()
+        """Held by whoever writes; commits may come from another thread than the rows do."""
+        self.contributors: list[Callable[[], None]] = []
+        """What each recording does before a commit: it adds all that it has."""
+        self.datasets: set[str] = set()
+        """The data sets that are being written to."""
+        self.recovered: Snapshot | None = None
+        """What was found, if the last writer died."""
+        self.failed: FileError | None = None
+        """Why nothing can be added any more."""
+        descriptor, found = lock.acquire(filename)
+        try:
+            self._open(descriptor, found)
+        except BaseException:
+            if not found:
+                disk.unlink(filename + log.SUFFIX)
+            lock.release(descriptor)
+            raise
+
+    def _open(self, descriptor: int, found: bool) -> None:
+        self._descriptor = disk.open_to_change(self.filename)
+        self._put_back()
+        snapshot = Snapshot(self.filename, alive=False)
+        check_before_writing(self.filename, self._descriptor, snapshot.footer)
+        sequence = max(snapshot.contents.sequence, snapshot.footer.sequence)
+        self._log = LogWriter(self.filename + log.SUFFIX, descriptor, log.HEADER_BYTES, sequence)
+        self._footer = snapshot.footer
+        self._outside = 0
+        self._due = CHECKPOINT_BYTES
+        if found:
+            if snapshot.contents.pieces:
+                self.recovered = snapshot
+            self._bring_up(snapshot)
+            self._begin_log()
+
+    def _put_back(self) -> None:
+        """Undo what HDF5 left half done."""
+        path = self.filename + undo.SUFFIX
+        if os.path.exists(path):
+            undo.put_back(path, self._descriptor)
+            disk.unlink(path)
+            disk.sync_folder(path)
+
+    def committed(self) -> Snapshot:
+        """Return what is committed, with all that has been added so far."""
+        with self.lock:
+            self.commit()
+            return Snapshot(self.filename, alive=True)
+
+    def add(
+        self,
+        kind: Kind,
+        path: str,
+        first: int,
+        count: int,
+        data: bytes = b"",
+        *,
+        provisional: bool = False,
+    ) -> None:
+        """Add a piece of a column to the next commit; see `gymbag.storage.log`.
+
+        Raises:
+            FileError: the log cannot be written. Nothing can be added any more; what was
+                committed is kept.
+        """
+        with self._failing():
+            self._log.add(kind, path, first, count, data, provisional=provisional)
+
+    def commit(self) -> None:
+        """Make all that the recordings have count, should this process be killed.
+
+        Raises:
+            FileError: as for `add`.
+        """
+        with self.lock, self._failing():
+            for contribute in list(self.contributors):
+                contribute()
+            self._log.commit()
+
+    def sync(self) -> None:
+        """Wait until all that was committed would survive a power cut as well."""
+        with self.lock, self._failing():
+            descriptor = os.dup(self._log.descriptor)
+        # The lock on the log is one for all its descriptors, so it is not given up here.
+        try:
+            disk.sync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Refuse to go on after a failure, or in a copy of the process that opened the file."""
+        if os.getpid() != self.pid:
+            raise FileBusy(
+                f"{self.filename}: is being written to by the process {self.pid}, of which this "
+                "one is a copy; begin a recording of its own, to another file"
+            )
+        if self.failed is not None:
+            raise self.failed
+        try:
+            yield
+        except FileError as error:
+            self.failed = error
+            raise
+
+    def checkpoint_if_due(self) -> None:
+        """Bring the file up to date if the log has grown large.
+
+        Nothing is lost if that fails: the log keeps everything, and it is tried again later.
+        """
+        if self._log.end > max(self._due, self._outside):
+            try:
+                self.checkpoint()
+                self._due = CHECKPOINT_BYTES
+            except FileError:
+                self._due = 2 * self._log.end
+
+    def checkpoint(self) -> None:
+        """Commit, and bring the file up to date.
+
+        Raises:
+            FileBusy: another program has the file open. The log keeps everything.
+            FileError: it could not be written. The log keeps everything.
+        """
+        with self.lock:
+            if self.failed is None:
+                self.commit()
+            self._bring_up(Snapshot(self.filename, alive=True))
+            self._begin_log()
+
+    def _bring_up(self, committed: Snapshot) -> None:
+        """Do what is described above, steps 1 to 3."""
+        path = self.filename + undo.SUFFIX
+        parts = outside_chunks(self._footer, os.fstat(self._descriptor).st_size)
+        try:
+            self._outside = undo.write_undo(path, self._descriptor, parts)
+            footer = self._store(committed)
+        except OSError:
+            self._put_back()
+            raise
+        disk.unlink(path)
+        disk.sync_folder(path)
+        self._footer = footer
+        note_sound(self._descriptor, footer)
+
+    def _store(self, committed: Snapshot) -> Footer:
+        known = self._footer.columns
+        changed = [c for path, c in committed.columns.items() if c.logged or path not in known]
+        crcs: dict[str, dict[int, int]] = {column.spec.path: {} for column in changed}
+        places = pytables.store(
+            self.filename,
+            ((c.spec, c.rows, _frames(c, crcs[c.spec.path])) for c in changed),
+            new=not self._footer.end,
+        )
+        columns = dict(known)
+        for column in changed:
+            path = column.spec.path
+            chunks = _chunks(column, places[path], crcs[path])
+            columns[path] = IndexedColumn(column.spec, column.rows, chunks)
+        sequence = max(committed.contents.sequence, committed.footer.sequence)
+        footer = Footer(sequence, os.fstat(self._descriptor).st_size, 0, columns)
+        footer = replace(footer, digest=digest_of(self._descriptor, footer))
+        disk.write_at(self._descriptor, (footer.to_bytes(),), footer.end)
+        disk.sync(self._descriptor)
+        return footer
+
+    def _begin_log(self) -> None:
+        """Put a new log in the place of the old; what is provisional goes along."""
+        descriptor = lock.successor(self.filename)
+        old = self._log
+        self._log = LogWriter(old.path, descriptor, log.HEADER_BYTES, old.sequence)
+        for piece in log.read_log(old.descriptor, old.sequence).pieces:
+            data = disk.read_at(old.descriptor, piece.nbytes, piece.offset)
+            kind, provisional = Kind(piece.kind), piece.provisional
+            self._log.add(kind, piece.path, piece.first, piece.rows, data, provisional=provisional)
+        self._log.commit()
+        self._log.sync()
+        lock.succeed(self.filename, old.descriptor)
+
+    def close(self) -> None:
+        """Bring the file up to date, remove the log, and let go of the file.
+
+        Raises:
+            FileError: it could not be written. The log keeps everything.
+        """
+        try:
+            if self.failed is None:
+                self.commit()
+            self._bring_up(Snapshot(self.filename, alive=True))
+            disk.unlink(self._log.path)
+        except FileBusy as error:
+            warnings.warn(
+                f"{error}; until then {self._log.path} keeps what was recorded, and whoever opens "
+                "the file next brings it up to date",
+                RecordingWarning,
+                stacklevel=2,
+            )
+        except OSError as error:
+            if self.failed is None:
+                raise FileError(
+                    f"{error}; {self._log.path} keeps what was recorded; make room and open the "
+                    "file, which brings it up to date"
+                ) from error
+        finally:
+            lock.release(self._log.descriptor)
+            os.close(self._descriptor)
+
+
+def _frames(column: StoredColumn, crcs: dict[int, int]) -> Iterator[tuple[int, bytes]]:
+    """Iterate over the chunks that the log adds to a column, noting their checksums."""
+    compressor: Compressor | None = None
+    for number, pieces in sorted(column.logged.items()):
+        if len(pieces) == 1 and pieces[0].kind == Kind.CHUNK:
+            frame = column.piece_bytes(pieces[0])
+        else:
+            values = column.load(number)
+            if is_zero(values):
+                continue
+            compressor = compressor or Compressor(column.spec)
+            frame = compressor.frame(values)
+        crcs[number] = zlib.crc32(frame)
+        yield number, frame
+
+
+def _chunks(column: StoredColumn, places: NDArray[Any], crcs: dict[int, int]) -> NDArray[Any]:
+    """Return where a column's chunks are now, with the checksums known before and the new."""
+    chunks = np.zeros(-(-column.rows // column.spec.chunk_rows), CHUNK)
+    numbers = places["number"].astype(np.int64)
+    chunks["offset"][numbers] = places["offset"]
+    chunks["size"][numbers] = places["size"]
+    chunks["crc"][: len(column.chunks)] = column.chunks["crc"]
+    for number, crc in crcs.items():
+        chunks["crc"][number] = crc
+    return chunks
+
+
+def is_zero(chunk: NDArray[Any]) -> bool:
+    """Return whether all bytes are zero; the first row mostly tells, at a fraction of the cost."""
+    return not (chunk[:1].view(np.uint8).any() or chunk.view(np.uint8).any())
+
+
+_open: dict[str, StepFile] = {}
+_open_lock = threading.RLock()
+
+
+def open_to_write(filename: str | os.PathLike[str]) -> StepFile:
+    """Open a file for one more writer of this process; it is made if there is none.
+
+    Raises:
+        FileBusy: another process writes to it.
+        FileError: it cannot be written to, or is not ours.
+    """
+    path = os.path.realpath(filename)
+    with _open_lock:
+        file = _open.get(path)
+        if file is None or file.pid != os.getpid():
+            file = _open[path] = StepFile(path)
+        file.users += 1
+        return file
+
+
+def release(file: StepFile) -> None:
+    """Give up one writer's share; the last brings the file up to date and closes it."""
+    with _open_lock:
+        file.users -= 1
+        if file.users:
+            return
+        _open.pop(file.filename, None)
+        file.close()
+
+
+def written_here(filename: str) -> StepFile | None:
+    """Return the file if this process writes to it."""
+    file = _open.get(os.path.realpath(filename))
+    return file if file is not None and file.pid == os.getpid() else None
+
+
+def recover(filename: str) -> Snapshot | None:
+    """Bring a file up to date whose writer died, and return what was found.
+
+    Raises:
+        FileBusy: another process writes to it, or does the same.
+        FileError: it cannot be written to.
+    """
+    file = open_to_write(filename)
+    release(file)
+    return file.recovered

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""One writer at a time: whoever holds the lock on a file's log.
+
+The kernel gives a lock back when its holder dies, so a dead holder is none. A log may be removed
+or replaced by the one who holds it; who then gets the lock on the old one tries again with the
+new. A child that was forked does not keep what its parent held.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from datetime import datetime
+
+from gymbag.errors import FileBusy, FileError, NoSuchFile
+from gymbag.storage import disk, log
+
+PATIENCE = 0.5
+"""Seconds to wait for readers, who look whether somebody holds the lock by taking it."""
+FLAGS = os.O_RDWR | os.O_CLOEXEC
+
+_held: set[int] = set()
+
+
+def acquire(filename: str) -> tuple[int, bool]:
+    """Open and lock the log of a file; return it, and whether it was there already.
+
+    Raises:
+        FileBusy: another writer lives; the message names it.
+        FileError: the folder cannot be written to.
+    """
+    path = filename + log.SUFFIX
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        descriptor, found = _open(path)
+        if not _try(descriptor):
+            holder = log.read_holder(descriptor)
+            os.close(descriptor)
+            if time.monotonic() > deadline:
+                raise FileBusy(f"{filename}: {_named(holder)} is writing to it; {ADVICE}")
+            time.sleep(0.005)
+            continue
+        if disk.same_file(path, descriptor):
+            _held.add(descriptor)
+            if not found or os.fstat(descriptor).st_size < log.HEADER_BYTES:
+                disk.write_at(descriptor, (log.header(holder_of_mine()),), 0)
+                found = False
+            return descriptor, found
+        os.close(descriptor)
+
+
+ADVICE = "close that recording first, or record to another file"
+
+
+def successor(filename: str) -> int:
+    """Return a new log that is locked already, under a name of its own; see `succeed`."""
+    path = filename + log.SUFFIX + "-next"
+    descriptor = os.open(path, FLAGS | os.O_CREAT | os.O_TRUNC, 0o666)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    disk.write_at(descriptor, (log.header(holder_of_mine()),), 0)
+    _held.add(descriptor)
+    return descriptor
+
+
+def succeed(filename: str, old: int) -> None:
+    """Put a successor in the place of the log, and give up the lock on the old one."""
+    path = filename + log.SUFFIX
+    disk.replace(path + "-next", path)
+    disk.sync_folder(path)
+    release(old)
+
+
+def release(descriptor: int) -> None:
+    """Give up a lock."""
+    _held.discard(descriptor)
+    os.close(descriptor)
+
+
+def writer_lives(descriptor: int) -> bool:
+    """Return whether somebody holds the lock on a log that is open to read."""
+    if _try(descriptor, fcntl.LOCK_SH):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        return False
+    return True
+
+
+def holder_of_mine() -> dict[str, str | int]:
+    """Return what a log says of this process."""
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    return {"pid": os.getpid(), "host": socket.gethostname()[:200], "since": now}
+
+
+def _open(path: str) -> tuple[int, bool]:
+    try:
+        return os.open(path, FLAGS), True
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise FileError(f"{path}: cannot be opened for writing: {error.strerror}") from error
+    try:
+        return os.open(path, FLAGS | os.O_CREAT, 0o666), False
+    except FileNotFoundError:
+        folder = os.path.dirname(path) or "."
+        raise NoSuchFile(f"{path}: the folder {folder} does not exist; create it") from None
+    except OSError as error:
+        raise FileError(f"{path}: cannot be made: {error.strerror}") from error
+
+
+def _try(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _named(holder: dict[str, object]) -> str:
+    if not holder:
+        return "another process"
+    return f"process {holder.get('pid')} on {holder.get('host')} (since {holder.get('since')})"
+
+
+def _forget() -> None:
+    """Close the parent's locks in a child, so that they end with the parent."""
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
