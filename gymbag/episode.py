@@ -123,7 +123,8 @@ class EpisodeBuilder:
         # It runs once per step: a closure finds all it needs at hand, a method looks it up.
         self._when_full = when_full
         self._lock = lock or nullcontext()
-        self._due = [(self._block_rows + 1) * FIELDS]
+        self._due = [0]
+        self._wait_for_block()
         self.step = self._bind_step()  # type: ignore[method-assign]
 
     @property
@@ -208,12 +209,16 @@ class EpisodeBuilder:
             observed, acted = observe(observation), act(action)
             if type(reward) is not float:
                 reward = _number(reward)
-            with lock:
-                if info:
-                    add_info(len(cells) // fields, info)
+            if not (info or terminated or truncated):
+                # No other thread sees half of what one call of a list does: it needs no lock.
                 extend((time, observed, acted, reward, terminated, truncated))
-                if terminated or truncated:
-                    self._finish(Ended.TERMINATED if terminated else Ended.TRUNCATED)
+            else:
+                with lock:
+                    if info:
+                        add_info(len(cells) // fields, info)
+                    extend((time, observed, acted, reward, terminated, truncated))
+                    if terminated or truncated:
+                        self._finish(Ended.TERMINATED if terminated else Ended.TRUNCATED)
             if len(cells) >= due[0]:
                 when_full()
 
@@ -266,7 +271,7 @@ class EpisodeBuilder:
         """Return what is here as it would stand if this process died now; it stays here."""
         with self._lock:
             twin = copy(self)
-            twin._lock = nullcontext()
+            twin._lock, twin._due = nullcontext(), [0]
             twin._cells, twin._starts = self._cells.copy(), self._starts.copy()
             twin._finished, twin._info = self._finished.copy(), self._info.copy()
         twin.close(Ended.INTERRUPTED)
@@ -277,8 +282,20 @@ class EpisodeBuilder:
         with self._lock:
             return self._take()
 
+    def _wait_for_block(self) -> None:
+        """Have `when_full` called once the rows up to the next border may leave."""
+        self._due[0] = (self._until_border() + 1) * FIELDS
+
+    def _until_border(self) -> int:
+        """Return how many rows there are up to the next border of a block.
+
+        Blocks end at multiples of their size, so that after a short one the next are in step
+        with chunks and slabs again: a block across a border of theirs is copied twice.
+        """
+        return self._block_rows - self._first_row % self._block_rows
+
     def _take(self) -> Block:
-        n = min(self._block_rows, self.pending - self.running)
+        n = min(self._until_border(), self.pending - self.running)
         cells = self._cells[: n * FIELDS]
         del self._cells[: n * FIELDS]
         times, observations, actions, rewards, terminated, truncated = (
@@ -296,6 +313,7 @@ class EpisodeBuilder:
             names = (column.name for column in codec.columns)
             columns.update(zip(names, codec.encode(values), strict=True))
         self._first_row += n
+        self._wait_for_block()
         if self.running:
             first = max(0, self._start_row + 1 - (self._first_row - n))
             self._return += sum(rewards[first:])
@@ -309,13 +327,11 @@ class EpisodeBuilder:
         """Return the columns `episode` and `step` of the first n rows; forget their starts."""
         starts = [start for start in self._starts if start < n]
         self._starts = [start - n for start in self._starts if start >= n]
-        episode = np.zeros(n, dtype=np.int64)
-        episode[starts] = 1
         goes_on = self._row_step > 0
-        episode = np.cumsum(episode) + (self._next_episode - 1 + goes_on)
-        origin = np.full(n, -self._row_step, dtype=np.int64)
-        origin[starts] = starts
-        step = np.arange(n) - np.maximum.accumulate(origin)
+        first = self._next_episode - 1 + goes_on
+        lengths = np.diff([0, *starts, n])
+        episode = np.repeat(np.arange(first, first + len(lengths)), lengths)
+        step = np.arange(n) - np.repeat([-self._row_step, *starts], lengths)
         leaves_off = self.pending and not (self._starts and self._starts[0] == 0)
         self._row_step = int(step[-1]) + 1 if n and leaves_off else self._row_step * (not n)
         return {"episode": episode.astype(np.uint32), "step": step.astype(np.uint32)}

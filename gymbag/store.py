@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, overload
 
 import numpy as np
@@ -15,14 +16,21 @@ from gymbag.selection import Everything, Selection
 from gymbag.steps import Episode, SeedStep, Step
 from gymbag.storage.meta import Session
 from gymbag.storage.reader import ColumnSize, DatasetReader
+from gymbag.storage.snapshot import MAX_BYTES
 
 
-def open(filename: str | os.PathLike[str], name: str | None = None) -> Store:
-    """Open a data set for reading.
+def open(
+    filename: str | os.PathLike[str], name: str | None = None, *, max_bytes: int = MAX_BYTES
+) -> Store:
+    """Open a data set for reading, also while it is being recorded.
+
+    If the process that recorded it died, the file is recovered first, and a `RecoveryWarning`
+    says what was found. Nothing in a file is ever executed; a stranger's file is safe to open.
 
     Args:
         filename: the file.
         name: the data set in it; none is needed if the file holds only one.
+        max_bytes: how many bytes the file can make this process allocate at once.
 
     Raises:
         NoSuchFile: there is no such file.
@@ -35,7 +43,7 @@ def open(filename: str | os.PathLike[str], name: str | None = None) -> Store:
     >>> len(store.where("reward > 0 and not terminated"))
     9
     """
-    return Store(filename, name)
+    return Store(filename, name, max_bytes=max_bytes)
 
 
 class Store:
@@ -45,8 +53,14 @@ class Store:
     It can be pickled; the copy opens the file again.
     """
 
-    def __init__(self, filename: str | os.PathLike[str], name: str | None = None) -> None:
-        self._reader = DatasetReader(filename, name)
+    def __init__(
+        self,
+        filename: str | os.PathLike[str],
+        name: str | None = None,
+        *,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._reader = DatasetReader(filename, name, max_bytes=max_bytes)
         self._records = Records(self._reader)
         self.filename = self._reader.filename
         self.name = self._reader.meta.name
@@ -178,7 +192,7 @@ class Store:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Store, (self.filename, self.name)
+        return partial(Store, max_bytes=self._reader.max_bytes), (self.filename, self.name)
 
     def __repr__(self) -> str:
         about = f": {self.description}" if self.description else ""

@@ -12,6 +12,7 @@ import pickle
 import random
 import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ import blosc2
 import h5py
 import numpy as np
 import tables
+
+from gymbag.storage.writer import EPISODE_DTYPE
 
 Builder = Callable[[Path], Path]
 
@@ -38,11 +41,6 @@ STEPS = [
     *(("episode", "<u4"), ("step", "<u4"), ("time", "<f8"), ("reward", "<f8")),
     *(("terminated", "?"), ("truncated", "?"), ("action", "u1")),
 ]
-EPISODES = [
-    *(("id", "<i8"), ("first_row", "<i8"), ("rows", "<i8"), ("episode_return", "<f8")),
-    *(("start_time", "<f8"), ("end_time", "<f8"), ("seed", "<i8"), ("seeded", "?")),
-    ("ended", "S16"),
-]
 
 
 def recording(path: Path, *, rows: int = ROWS, chunk_rows: int = CHUNK_ROWS) -> Path:
@@ -50,7 +48,8 @@ def recording(path: Path, *, rows: int = ROWS, chunk_rows: int = CHUNK_ROWS) -> 
     steps = np.zeros(rows, STEPS)
     steps["step"] = np.arange(rows)
     steps["time"], steps["reward"] = np.arange(rows) / 50, 1
-    episodes = np.zeros(1, EPISODES)
+    episodes = np.zeros(1, EPISODE_DTYPE)
+    episodes["crc"] = zlib.crc32(steps.tobytes())
     episodes["rows"], episodes["episode_return"], episodes["ended"] = rows, rows - 1, b"terminated"
     observation = np.random.default_rng(1).normal(size=(rows, 4)).astype(np.float32)
     with warnings.catch_warnings(), tables.open_file(path, "w") as file:
@@ -60,7 +59,7 @@ def recording(path: Path, *, rows: int = ROWS, chunk_rows: int = CHUNK_ROWS) -> 
         filters = tables.Filters(1, "blosc2:zstd")
         meta = np.frombuffer(META, np.uint8)
         options = {"chunkshape": (chunk_rows,), "filters": filters}
-        file.create_earray(group, "meta", obj=meta, chunkshape=(4096,))
+        file.create_earray(group, "meta", obj=meta, chunkshape=(4096,), filters=filters)
         file.create_table(group, "steps", obj=steps, **options)
         file.create_table(group, "episodes", obj=episodes, **options)
         options["chunkshape"] = (chunk_rows, 4)

@@ -8,7 +8,6 @@ follows is no episode.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -20,10 +19,14 @@ from numpy.typing import NDArray
 
 from gymbag.errors import FormatError
 from gymbag.formats.format import Format
+from gymbag.formats.limits import ROW_BYTES, read_json, require_fit, require_plain
 from gymbag.memory import MemoryEpisode, MemorySource
 from gymbag.steps import Ended, Episode, Step
 
 MANIFESTS = "*.manifest.json"
+WHOSE = "gym_recording"
+MOST_DIMENSIONS = 32
+LONGEST_DTYPE = 16
 
 
 class TraceSource(MemorySource):
@@ -37,9 +40,10 @@ class TraceSource(MemorySource):
         """Iterate over the episodes in the order of their recording."""
         number = 0
         for manifest in sorted(self.directory.glob(MANIFESTS), key=_recorded):
-            for batch in _field(_json(manifest), "batches", list, manifest):
+            found = read_json(inside(self.directory, manifest.name), WHOSE)
+            for batch in _field(found, "batches", list, manifest):
                 path = inside(self.directory, _field(batch, "fn", str, manifest))
-                for content in _field(_json(path), "episodes", list, path):
+                for content in _field(read_json(path, WHOSE), "episodes", list, path):
                     rows = _rows(content, path)
                     if len(rows) > 1:
                         yield MemoryEpisode(number, rows, ended=Ended.UNKNOWN)
@@ -58,21 +62,26 @@ def inside(directory: Path, name: str) -> Path:
     """Return the path of a file that another file names.
 
     Raises:
-        FormatError: it is not a plain name of a file in the directory.
+        FormatError: it is not the plain name of a plain file in the directory.
     """
     if Path(name).name != name or set(name) & {"\\", "\0"} or name in ("", ".", ".."):
-        raise FormatError(f"{directory}: names the file {name!r}, which is not inside it")
+        raise FormatError(f"{directory}: names the file {name!r:.100}, which is not inside it")
     path = directory / name
-    if path.is_symlink() or not path.is_file():
-        raise FormatError(f"{directory}: the file {name!r} is missing, or a link")
+    require_plain(path)
     return path
 
 
 def _rows(content: Any, path: Path) -> list[Step]:
     """Return the rows of an episode; none if it has no action."""
-    actions, observations, rewards = (
-        _values(content, key, path) for key in ("actions", "observations", "rewards")
-    )
+    fields = [
+        _field(content, key, list | dict, path) for key in ("actions", "observations", "rewards")
+    ]
+    # The same bytes may be named over and over, so that they add up to any size.
+    described = [_described(d, path) for f in fields for d in (f if isinstance(f, list) else [f])]
+    nbytes = sum(dtype.itemsize * math.prod(shape) for _, dtype, shape, _ in described)
+    count = fields[2]["shape"][0] if isinstance(fields[2], dict) else len(fields[2])
+    require_fit(nbytes + ROW_BYTES * count, f"{path}: an episode of {count} rewards")
+    actions, observations, rewards = (_values(field, path) for field in fields)
     if np.size(rewards) == 0 and len(observations) <= 1:
         return []
     n = len(rewards)
@@ -90,27 +99,37 @@ def _rows(content: Any, path: Path) -> list[Step]:
     ]
 
 
-def _values(content: Any, key: str, path: Path) -> Any:
+def _values(described: Any, path: Path) -> Any:
     """Return an array, or a list of arrays if there is one for each row."""
-    described = _field(content, key, list | dict, path)
     if isinstance(described, list):
         return [_array(item, path) for item in described]
     return _array(described, path)
 
 
 def _array(described: Any, path: Path) -> NDArray[Any]:
-    """Return an array, after a look at whether its file is as large as it would have to be."""
+    file, dtype, shape, offset = _described(described, path)
+    return np.fromfile(file, dtype, math.prod(shape), offset=offset).reshape(shape)
+
+
+def _described(described: Any, path: Path) -> tuple[Path, np.dtype[Any], tuple[int, ...], int]:
+    """Return file, dtype, shape and offset of an array.
+
+    Raises:
+        FormatError: it is no array of numbers, or the file is not as large as it has to be.
+    """
     name, shape = _field(described, "dtype", str, path), _field(described, "shape", list, path)
     offset = _field(described, "npyoff", int, path)
     try:
-        dtype = np.dtype(name)
+        dtype = np.dtype(name if len(name) <= LONGEST_DTYPE else object)
     except (TypeError, ValueError, SyntaxError):
         dtype = np.dtype(object)
-    sizes_are_sizes = all(isinstance(size, int) and size >= 0 for size in [*shape, offset])
-    if dtype.kind not in "biufc" or not shape or not sizes_are_sizes:
+    sizes = [*shape[:MOST_DIMENSIONS], offset]
+    sizes_are_sizes = all(type(size) is int and 0 <= size < 2**62 for size in sizes)
+    few = 0 < len(shape) <= MOST_DIMENSIONS
+    if dtype.kind not in "biufc" or not few or not sizes_are_sizes:
         raise FormatError(
-            f"{path}: describes an array of shape {shape} and dtype {name!r} at byte {offset}; "
-            "expected numbers in one dimension or more"
+            f"{path}: describes an array of shape {shape!r:.100} and dtype {name!r:.100} at byte "
+            f"{offset!r:.100}; expected numbers in 1 to {MOST_DIMENSIONS} dimensions"
         )
     file = inside(path.parent, _field(described, "npyfile", str, path))
     nbytes, held = math.prod(shape) * dtype.itemsize, file.stat().st_size
@@ -121,14 +140,7 @@ def _array(described: Any, path: Path) -> NDArray[Any]:
             f"{file}: has {held} bytes, and {path.name} needs {offset + nbytes} of it; "
             "it may be cut off"
         )
-    return np.fromfile(file, dtype, math.prod(shape), offset=offset).reshape(shape)
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: not the JSON of gym_recording ({error})") from None
+    return file, dtype, tuple(shape), offset
 
 
 def _field(content: Any, key: str, kind: Any, path: Path) -> Any:

@@ -6,6 +6,7 @@ Nothing is lost. NumPy writes and reads such a file at one go, so it must fit in
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +15,12 @@ from typing import Any, TypeAlias
 
 import gymnasium
 import numpy as np
+from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from gymbag.errors import FormatError
 from gymbag.formats.format import Format
+from gymbag.formats.limits import ROW_BYTES, require_fit, require_plain, require_short
 from gymbag.formats.spaces import known_spaces
 from gymbag.memory import MemoryEpisode, MemorySource
 from gymbag.schema import Schema, SpaceCodec, jsonable
@@ -29,6 +32,9 @@ HEAD = "gymbag"
 """The array of the JSON that says what the other arrays mean."""
 FIXED = {"time": "f8", "reward": "f8", "terminated": "?", "truncated": "?"}
 """The arrays that every file has, and their dtypes."""
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How NumPy stores; other methods may ask for a dictionary of any size."""
+HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 
@@ -80,7 +86,7 @@ def _info_bytes(episode: Episode, rows: list[Step]) -> list[bytes]:
     for number, step in enumerate(rows):
         try:
             found.append(jsonable.dumps(step.info).encode() if step.info else b"")
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise FormatError(
                 f"episode {episode.id}, step {number}: info holds a {error}, which has no place "
                 "in an NPZ file; leave it out"
@@ -91,8 +97,8 @@ def _info_bytes(episode: Episode, rows: list[Step]) -> list[bytes]:
 def read(path: Path, name: str | None) -> MemorySource:
     """Read the file; it holds one data set, so the name does not matter."""
     with _opened(path) as file:
-        arrays = {key: file[key] for key in file.files}
         head = _head(file)
+        arrays = _arrays(file)
         schema = Schema.from_json(head["spaces"])
         return MemorySource(
             _episodes(head["episodes"], _rows(schema, arrays)),
@@ -109,7 +115,8 @@ def read(path: Path, name: str | None) -> MemorySource:
 def _opened(path: Path) -> Iterator[Any]:
     """Open a file; whatever goes wrong is said to be damage."""
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        require_plain(path.resolve())
+        with zipfile.ZipFile(path) as file:
             yield file
     except Exception as error:  # NumPy, zipfile, zlib and json each have errors of their own
         raise FormatError(
@@ -118,13 +125,46 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _head(file: Any) -> dict[str, Any]:
-    if HEAD not in file:
+    if f"{HEAD}.npy" not in file.namelist():
         raise FormatError(f"it has no array {HEAD!r}")
-    return _of_type(jsonable.loads(file[HEAD].tobytes()), dict)  # type: ignore[no-any-return]
+    member = file.getinfo(f"{HEAD}.npy")
+    require_short(member.file_size, repr(HEAD))
+    return _of_type(jsonable.loads(_array(file, member).tobytes()), dict)  # type: ignore[no-any-return]
+
+
+def _arrays(file: zipfile.ZipFile) -> Arrays:
+    """Return all arrays, after a look at how large they are together."""
+    members = {member.filename.removesuffix(".npy"): member for member in file.infolist()}
+    require_fit(sum(member.file_size for member in members.values()), "all arrays together")
+    return {name: _array(file, member) for name, member in members.items()}
+
+
+def _array(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    """Return one array; memory is taken for as many bytes as there are.
+
+    NumPy's own `load` takes it for as many as the array's header says.
+    """
+    if member.compress_type not in METHODS:
+        raise FormatError(f"{member.filename!r} is compressed in another way than NumPy does")
+    with file.open(member) as stream:
+        version = npy_format.read_magic(stream)
+        if version not in HEADERS:
+            raise FormatError(f"{member.filename!r} has a header of version {version}")
+        shape, fortran, dtype = HEADERS[version](stream)
+        data = bytearray(stream.read())
+    if dtype.hasobject or not dtype.itemsize or min(shape, default=0) < 0:
+        raise FormatError(f"{member.filename!r} is an array of {dtype} and shape {shape}")
+    if math.prod(shape) * dtype.itemsize != len(data):
+        raise FormatError(
+            f"{member.filename!r} has {len(data)} bytes, which are no array of {dtype} and "
+            f"shape {shape}"
+        )
+    return np.ndarray(shape, dtype, data, order="F" if fortran else "C")
 
 
 def _rows(schema: Schema, arrays: Arrays) -> list[Step]:
-    n = len(arrays["time"])
+    n = arrays["time"].size
+    require_fit(n * ROW_BYTES + sum(a.nbytes for a in arrays.values()), f"{n} rows")
     fixed = {name: _take(arrays, name, dtype, (n,)).tolist() for name, dtype in FIXED.items()}
     lengths = _take(arrays, "info lengths", "u8", (n,))
     cells = split_bytes(lengths, _take(arrays, "info bytes", "u1", (_sum(lengths),)))
@@ -198,6 +238,8 @@ def names(path: Path) -> list[str]:
 
 def sniff(path: Path) -> bool:
     """Return whether it is an NPZ file with a head of ours."""
+    if not path.is_file():
+        return False  # to open a pipe is to wait until somebody writes to it
     try:
         with zipfile.ZipFile(path) as file:
             return f"{HEAD}.npy" in file.namelist()

@@ -7,6 +7,9 @@ import unicodedata
 
 from gymbag.errors import QueryError
 
+MOST_SHOWN = 400
+"""Characters of a message; a name of thousands is shown by its ends."""
+
 
 def complaint(text: str, message: str, at: int | None = None) -> QueryError:
     """Return the error that shows `message`, the line it is about, and a caret below.
@@ -16,6 +19,10 @@ def complaint(text: str, message: str, at: int | None = None) -> QueryError:
         rewrad > 0
         ^
     """
+    if len(message) > MOST_SHOWN:
+        half = MOST_SHOWN // 2
+        message = f"{message[:half]}…{message[-half:]}"
+    message = _printable(message)
     begin = text.rfind("\n", 0, at or 0) + 1
     line = text[begin:].split("\n", 1)[0]
     column = (at or 0) - begin
@@ -23,7 +30,7 @@ def complaint(text: str, message: str, at: int | None = None) -> QueryError:
         first = max(0, column - 40)
         line = "…" * (first > 0) + line[first : first + 86] + "…" * (first + 86 < len(line))
         column -= first - (first > 0)
-    shown = "".join(c if c.isprintable() else " " if c == "\t" else "\ufffd" for c in line)
+    shown = _printable(line)
     if at is None:
         return QueryError(f"{message}\n    {shown}")
     width = sum(
@@ -31,3 +38,8 @@ def complaint(text: str, message: str, at: int | None = None) -> QueryError:
         for c in shown[:column]
     )
     return QueryError(f"{message}\n    {shown}\n    {' ' * width}^")
+
+
+def _printable(text: str) -> str:
+    """Return a text without what a terminal would obey."""
+    return "".join(c if c.isprintable() else " " if c == "\t" else "\ufffd" for c in text)

@@ -28,6 +28,10 @@ Mask = NDArray[np.bool_]
 Reader = Callable[[Field], Values]
 Shape = tuple[int, ...]
 
+BLOCK = 1 << 18
+"""Elements of the widest field in the rows that are asked at once: it bounds the memory that a
+question takes beside the values themselves, however long it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Constant:
@@ -143,9 +147,23 @@ class Expression:
             read: Returns the n values of a field; called once for each of `fields` at most.
             n: The number of rows.
         """
+        read = functools.cache(read)
+        widest = max((math.prod(field.shape) for field in self.fields), default=1)
+        rows = max(1, BLOCK // max(1, widest))
+        mask = np.empty(n, dtype=np.bool_)
         with np.errstate(all="ignore"):
-            mask = condition(self.root, functools.cache(read), n)
-        return np.array(np.broadcast_to(mask, n))
+            for start in range(0, n, rows):
+                stop = min(start + rows, n)
+                block = functools.partial(_block, read, start, stop)
+                mask[start:stop] = condition(self.root, block, stop - start)
+        return mask
+
+
+def _block(read: Reader, start: int, stop: int, field: Field) -> Values:
+    """Return some of the rows of a field."""
+    values = read(field)
+    present = None if values.present is None else values.present[start:stop]
+    return Values(np.asarray(values.data)[start:stop], present)
 
 
 def constant(node: Typed) -> Scalar:
@@ -182,7 +200,7 @@ def evaluate(node: Typed, read: Reader, n: int) -> Values:
         case Logic(word="not", terms=(term,)):
             return Values(~condition(term, read, n))
         case Logic():
-            masks = [_align(condition(t, read, n), t, node.shape) for t in node.terms]
+            masks = (_align(condition(t, read, n), t, node.shape) for t in node.terms)
             join = np.logical_and if node.word == "and" else np.logical_or
             return Values(functools.reduce(join, masks))
 
@@ -190,7 +208,8 @@ def evaluate(node: Typed, read: Reader, n: int) -> Values:
 def _apply(node: Apply, read: Reader, n: int) -> Values:
     function = find(node.function, len(node.arguments))
     assert function is not None
-    arguments, present = [], None
+    arguments: list[NDArray[Any]] = []
+    present = None
     for argument in node.arguments:
         values = evaluate(argument, read, n)
         present = _both(present, values.present)
@@ -202,7 +221,10 @@ def _apply(node: Apply, read: Reader, n: int) -> Values:
         else:
             size = int(np.prod(argument.shape))
             arguments.append(np.broadcast_to(data, (n, *argument.shape)).reshape(n, size))
-    result = function.run(*arguments)
+        if function.most == math.inf and len(arguments) == 2:
+            # Two at a time: a thousand wide arguments are never in memory together.
+            arguments = [np.asarray(function.run(*arguments))]
+    result = arguments[0] if function.most == math.inf else function.run(*arguments)
     if result is None:
         return Values(np.zeros(n), np.zeros(n, dtype=np.bool_))
     if function.gives == "bool":
@@ -211,24 +233,26 @@ def _apply(node: Apply, read: Reader, n: int) -> Values:
 
 
 def _compare(node: Compare, read: Reader, n: int) -> Mask:
-    sides: list[Any] = []
-    present = None
-    for operand in node.operands:
-        if isinstance(operand, Constant):
-            # A Python number stays one, so that a float32 field compares with 0.1 as float32.
-            sides.append(operand.value)
-            continue
-        values = evaluate(operand, read, n)
-        present = _both(present, values.present)
-        data = values.data
-        if data.dtype == np.object_ and values.present is not None:
-            data = np.where(_rows(values.present, data.ndim), data, "")
-        sides.append(_align(data, operand, node.shape))
-    masks = [
-        _SIGNS[sign](_suited(left, right), _suited(right, left))
-        for sign, left, right in zip(node.operators, sides, sides[1:], strict=False)
-    ]
-    return _held(np.asarray(functools.reduce(np.logical_and, masks)), present)
+    # One side after another, so that a chain has no more than two of them in memory.
+    sides = (_side(operand, node.shape, read, n) for operand in node.operands)
+    left, present = next(sides)
+    mask: Any = True
+    for sign, (right, there) in zip(node.operators, sides, strict=True):
+        mask = mask & _SIGNS[sign](_suited(left, right), _suited(right, left))
+        left, present = right, _both(present, there)
+    return _held(np.asarray(mask), present)
+
+
+def _side(operand: Typed, shape: Shape, read: Reader, n: int) -> tuple[Any, Mask | None]:
+    """Return one side of a comparison, and where it is present."""
+    if isinstance(operand, Constant):
+        # A Python number stays one, so that a float32 field compares with 0.1 as float32.
+        return operand.value, None
+    values = evaluate(operand, read, n)
+    data = values.data
+    if data.dtype == np.object_ and values.present is not None:
+        data = np.where(_rows(values.present, data.ndim), data, "")
+    return _align(data, operand, shape), values.present
 
 
 def _differ(left: Any, right: Any) -> Any:

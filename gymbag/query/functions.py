@@ -38,7 +38,7 @@ class Function:
     """
     least: int
     most: float
-    """How many arguments."""
+    """How many arguments. Of infinitely many, `run` takes two: what it gave, and the next."""
     run: Callable[..., Array | None]
     """Returns None if no row can have a value."""
 
@@ -53,13 +53,13 @@ def function(
     takes: Literal["number", "bool", "any"] = "number",
     gives: Literal["number", "bool"] = "number",
     form: Form = "each",
+    several: bool = False,
 ) -> Callable[[Callable[..., Array | None]], Callable[..., Array | None]]:
     """Enter the decorated function into the table."""
 
     def enter(run: Callable[..., Array | None]) -> Callable[..., Array | None]:
-        kinds = [parameter.kind for parameter in inspect.signature(run).parameters.values()]
-        least = kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        most = math.inf if inspect.Parameter.VAR_POSITIONAL in kinds else least
+        least = len(inspect.signature(run).parameters)
+        most = math.inf if several else least
         entry = Function(name, takes, gives, form, least, most, run)
         FUNCTIONS.setdefault(name, []).append(entry)
         return run
@@ -169,19 +169,15 @@ def all_of(x: Array) -> Array:
     return np.asarray(x.all(axis=1))
 
 
-@function("min")
-def lesser(x: Array, y: Array, *others: Array) -> Array:
+@function("min", several=True)
+def lesser(x: Array, y: Array) -> Array:
     """The smallest of several numbers: ``min(step, 10) > reward``."""
-    for other in others:
-        x = np.minimum(x, other)
     return np.minimum(x, y)
 
 
-@function("max")
-def greater(x: Array, y: Array, *others: Array) -> Array:
+@function("max", several=True)
+def greater(x: Array, y: Array) -> Array:
     """The largest of several numbers: ``max(reward, 0) < 1``."""
-    for other in others:
-        x = np.maximum(x, other)
     return np.maximum(x, y)
 
 

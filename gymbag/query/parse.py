@@ -14,6 +14,7 @@ import math
 import re
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Set
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ from gymbag.query.tree import Call, Chain, Given, Junction, Listing, Node, Path,
 MAX_LENGTH = 10_000
 MAX_PARTS = 1_000
 MAX_DEPTH = 50
+MAX_KEYS = 100
+MAX_ITEMS = 1_000_000
+"""Of a parameter that is a collection; Python can make ``range(10**12)``, and nobody read it."""
 
 _ARITHMETIC: dict[type[ast.operator], str] = {
     ast.Add: "+",
@@ -103,9 +107,8 @@ def parse(text: str, params: Mapping[str, Any]) -> tuple[Node, set[str]]:
     if not isinstance(text, str):
         raise QueryError(f"a query is a str; found {type(text).__name__}")
     if len(text) > MAX_LENGTH:
-        raise complaint(
-            text, f"a query has at most {MAX_LENGTH} characters; found {len(text)}", MAX_LENGTH
-        )
+        message = f"a query has at most {MAX_LENGTH} characters; found {len(text)}"
+        raise complaint(text[: MAX_LENGTH + 88], message, MAX_LENGTH)
     parser = _Parser(text, {name: _parameter(name, value) for name, value in params.items()})
     return parser.read(), parser.used
 
@@ -138,11 +141,18 @@ def _parameter(name: str, value: Any) -> Scalar | tuple[Scalar, ...]:
     if not isinstance(value, Collection) or isinstance(value, Mapping | bytes | bytearray):
         raise QueryError(f"parameter {name!r}: {expected}; found {type(value).__name__}")
     items = []
-    for item in value:
+    try:
+        # One more than may be, and not what its `len` says, which need not be true.
+        found = list(islice(value, MAX_ITEMS + 1))
+    except Exception as error:  # it is an object of a class that may do anything
+        raise QueryError(f"parameter {name!r}: {expected}; it fails with {error!r:.100}") from error
+    for item in found:
         constant = _scalar(item)
         if constant is None:
             raise QueryError(f"parameter {name!r}: {expected}; found {type(item).__name__} in it")
         items.append(constant)
+    if len(items) > MAX_ITEMS:
+        raise QueryError(f"parameter {name!r}: has more than {MAX_ITEMS} items; split the question")
     # The order of a set of text differs from process to process, and a plan's repr must not.
     return tuple(sorted(items, key=repr) if isinstance(value, Set) else items)
 
@@ -167,7 +177,8 @@ class _Parser:
                 tree = ast.parse(self.wrapped, mode="eval").body
         except SyntaxError as error:
             raise self.syntax(error) from None
-        except (RecursionError, MemoryError):
+        except (RecursionError, MemoryError, SystemError):
+            # A SystemError is what Python 3.11 makes of a RecursionError in its own parser.
             raise self.fail("this is nested too deeply", 0) from None
         except ValueError as error:
             raise self.fail(f"this is no text: {error}", 0) from None
@@ -187,6 +198,8 @@ class _Parser:
         if foreign and not error.msg.startswith("unterminated"):
             word = foreign.group()
             return self.fail(f"write `{_FOREIGN[word]}` instead of `{word}`", foreign.start())
+        if error.msg.startswith("Exceeds the limit"):
+            return self.fail("this number has too many digits; write it as 1e300", at)
         if (line, column) == (1, 1) and "never closed" in error.msg:
             return self.fail("a parenthesis is never closed", len(self.text))
         # What follows the full stop advises on Python, not on queries.
@@ -313,7 +326,9 @@ class _Parser:
                 case _:
                     at = self.begin(tree)
                     raise self.fail("only a field has parts and indices", at)
-            self.count(places[-1] if places else 0)
+            self.count(places[-1])
+            if len(keys) > MAX_KEYS:
+                raise self.fail(f"a path has at most {MAX_KEYS} parts", places[-1])
             tree = value
         if tree.id in self.params:
             raise self.fail(f"the parameter {tree.id!r} has no parts", self.begin(tree))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from gymbag.errors import QueryError
@@ -35,6 +36,9 @@ from gymbag.query.tree import Call, Chain, Given, Junction, Listing, Node, Path
 
 _SIDES: tuple[Side, Side] = ("number", "text")
 _KINDS: dict[Kind, str] = {"number": "a number", "bool": "a bool", "text": "text"}
+MOST_NAMES = 1_000
+LONGEST_NAME = 100
+"""Among how many names, and up to which length, one is looked for that was meant."""
 _WORDS = {"&": "and", "|": "or", "~": "not"}
 
 
@@ -320,5 +324,7 @@ def _typed(path: Path) -> str:
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
+    # Names come from files: how alike two long ones are takes the product of their lengths.
+    short = [other for other in islice(known, MOST_NAMES) if len(other) <= LONGEST_NAME]
+    close = difflib.get_close_matches(name, short, n=1) if len(name) <= LONGEST_NAME else []
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -39,14 +40,33 @@ def smallest_dtype(low: int, high: int) -> np.dtype:
     raise ValueError(f"no integer dtype holds both {low} and {high}")
 
 
+MOST_AXES = 64
+DTYPE = re.compile(r"bool|(u?int|float|complex)[0-9]{1,3}")
+
+
+def plain_dtype(name: Any) -> np.dtype:
+    """Return the dtype of that name; no other is read from a file than a number's.
+
+    Raises:
+        ValueError: it is no name of a number's dtype, such as ``float32``.
+    """
+    if not isinstance(name, str) or not DTYPE.fullmatch(name):
+        raise ValueError(f"dtype {name!r:.100}")
+    return np.dtype(name)
+
+
 class ArrayCodec(SpaceCodec):
     """Values that are arrays of one dtype and shape, stored in a dtype that holds them all."""
 
     def __init__(self, description: Description, path: str, frame: str) -> None:
         super().__init__(description, path, frame)
-        self.dtype = np.dtype(description["dtype"])
+        self.dtype = plain_dtype(description["dtype"])
         """The dtype of the values as the user knows them."""
         self.shape = tuple(description["shape"])
+        if len(self.shape) > MOST_AXES or not all(
+            type(n) is int and 0 <= n < 2**62 for n in self.shape
+        ):
+            raise ValueError(f"shape {self.shape!r:.100}")
         self.stored = self.stored_dtype()
         self._said = False
         self._slabs: Slabs | None = None
@@ -193,6 +213,8 @@ class MultiDiscreteCodec(ArrayCodec):
     def stored_dtype(self) -> np.dtype:
         """Return the smallest dtype that holds every value."""
         nvec = np.array(self.description["nvec"], dtype=object)
+        if nvec.shape != self.shape:
+            raise ValueError(f"counts of shape {nvec.shape} for shape {self.shape}")
         start = np.array(self.description.get("start", 0), dtype=object)
         last = start + nvec - 1
         return smallest_dtype(int(np.min(start)), int(np.max(last)) if last.size else 0)
@@ -215,6 +237,9 @@ class MultiBinaryCodec(ArrayCodec):
 
     def stored_dtype(self) -> np.dtype:
         """Return the space's own dtype, int8."""
+        n = self.description["n"]
+        if self.shape != ((n,) if isinstance(n, int) else tuple(n)):
+            raise ValueError(f"{n!r:.100} flags for shape {self.shape}")
         return self.dtype
 
 
@@ -224,7 +249,7 @@ class DiscreteCodec(SpaceCodec):
 
     def __init__(self, description: Description, path: str, frame: str) -> None:
         super().__init__(description, path, frame)
-        self.dtype = np.dtype(description["dtype"])
+        self.dtype = plain_dtype(description["dtype"])
         self.start = int(description["start"])
         self.n = int(description["n"])
         stored = smallest_dtype(self.start, self.start + self.n - 1)

@@ -148,12 +148,46 @@ def describe(space: Any, path: str) -> Description:
     return {"type": codec.type, **codec.describe(space, path)}
 
 
+MOST_PARTS = 50_000
+"""Dicts and lists in a description; a thousand spaces are some two thousand."""
+MOST_NESTED = 100
+
+
+def check_description(description: Any, path: str) -> None:
+    """Check that a description is neither too long nor too deep to be compiled.
+
+    Raises:
+        SchemaError: it is; no environment has such a space.
+    """
+    parts, level, depth = 0, [description], 0
+    while level:
+        level = [
+            below
+            for part in level
+            for below in (part.values() if isinstance(part, dict) else part)
+            if isinstance(below, dict | list)
+        ]
+        parts, depth = parts + len(level), depth + 1
+        if parts > MOST_PARTS or depth > MOST_NESTED:
+            raise SchemaError(
+                f"{path}: the description of a space has more than {MOST_PARTS} parts, or more "
+                f"than {MOST_NESTED} inside each other; expected fewer; the file may be damaged"
+            )
+
+
 def compile_codec(description: Description, path: str, frame: str) -> SpaceCodec:
     """Return the codec for a description, with its columns named below `path`."""
     name = description.get("type") if isinstance(description, dict) else None
-    if name not in _by_type:
+    if not isinstance(name, str) or name not in _by_type:
         raise UnsupportedSpace(
-            f"{path}: no codec for a space of type {name!r}; known are "
+            f"{path}: no codec for a space of type {name!r:.100}; known are "
             f"{', '.join(sorted(_by_type))}; teach this one with gymbag.register_space"
         )
-    return _by_type[name](description, path, frame)
+    try:
+        return _by_type[name](description, path, frame)
+    except (SchemaError, MemoryError):
+        raise
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
+        raise SchemaError(
+            f"{path}: no description of a {name} space: {error!r:.200}; the file may be damaged"
+        ) from error

@@ -9,7 +9,13 @@ import gymnasium
 import numpy as np
 
 from gymbag.errors import SchemaError
-from gymbag.schema.codecs import Description, SpaceCodec, compile_codec, describe
+from gymbag.schema.codecs import (
+    Description,
+    SpaceCodec,
+    check_description,
+    compile_codec,
+    describe,
+)
 from gymbag.schema.columns import ROWS, Column
 
 FIXED = (
@@ -28,6 +34,27 @@ MOST_NARROW = 64
 """Up to this many fields of the action are; HDF5 refuses a table of some hundred columns."""
 
 
+MOST_NBYTES = 1 << 28
+"""Bytes of one value of a space, all its parts together, ragged items counted once."""
+
+
+def compile_space(description: Description, path: str) -> SpaceCodec:
+    """Return the codec of a whole space, after a look at how large it is.
+
+    Raises:
+        SchemaError: it is larger than that of any environment, or no description.
+    """
+    check_description(description if isinstance(description, dict) else {}, path)
+    codec = compile_codec(description, path, ROWS)
+    nbytes = sum(column.nbytes for column in codec.columns)
+    if nbytes > MOST_NBYTES:
+        raise SchemaError(
+            f"{path}: a value of the space has {nbytes:,} bytes; expected at most "
+            f"{MOST_NBYTES:,}; if you mean it, set gymbag.schema.compiled.MOST_NBYTES higher"
+        )
+    return codec
+
+
 class Schema:
     """The columns that an observation and an action space are compiled into.
 
@@ -40,8 +67,8 @@ class Schema:
     """
 
     def __init__(self, observation: Description, action: Description) -> None:
-        self.observation: SpaceCodec = compile_codec(observation, "observation", ROWS)
-        self.action: SpaceCodec = compile_codec(action, "action", ROWS)
+        self.observation: SpaceCodec = compile_space(observation, "observation")
+        self.action: SpaceCodec = compile_space(action, "action")
         narrow = tuple(
             column
             for column in self.action.columns
@@ -114,7 +141,11 @@ def restore_space(description: Description, spaces: Any = gymnasium.spaces) -> A
         description: plain JSON.
         spaces: the module whose classes to make it of, ``gymnasium.spaces`` or ``gym.spaces``.
     """
-    return compile_codec(description, "space", ROWS).restore(spaces)
+    codec = compile_space(description, "space")
+    try:
+        return codec.restore(spaces)
+    except (TypeError, ValueError, KeyError, OverflowError, AssertionError) as error:
+        raise SchemaError(f"space: its description is no space: {error!r:.200}") from error
 
 
 def null_sample(space: Any) -> Any:

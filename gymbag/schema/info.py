@@ -12,6 +12,7 @@ An encoder holds the columns seen so far; nothing here knows of files.
 from __future__ import annotations
 
 import warnings
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -49,9 +50,6 @@ TYPES: dict[str, tuple[type, np.dtype]] = {
     **{f"numpy.{d.name}": (d.type, d) for d in map(np.dtype, ("f2", "f4", "f8"))},
 }
 """Types that get a column: name in the file, class of the value, dtype of the column."""
-
-LIMITED = (int, str)
-"""Types of which not every value fits its column."""
 
 TYPE_NAMES = {cls: name for name, (cls, _) in TYPES.items()}
 
@@ -115,9 +113,11 @@ class InfoEncoder:
 
     def __init__(self, columns: Iterable[InfoColumn] = ()) -> None:
         self.columns: list[InfoColumn] = list(columns)
-        self._index = {
-            (c.keys[:-1], c.keys[-1], TYPES[c.type][0]): i for i, c in enumerate(self.columns)
-        }
+        self._index: dict[Keys, dict[tuple[Any, type], int]] = {}
+        """Numbers of the columns: by the keys above, then by the last key and the class."""
+        for index, column in enumerate(self.columns):
+            *above, last = column.keys
+            self._index.setdefault(tuple(above), {})[last, TYPES[column.type][0]] = index
         self._rows: list[list[int]] = [[] for _ in self.columns]
         self._values: list[list[Any]] = [[] for _ in self.columns]
         self._cells: dict[int, bytes] = {}
@@ -132,12 +132,15 @@ class InfoEncoder:
     def _add(self, row: int, info: Mapping[Any, Any], above: Keys) -> dict[Any, Any]:
         """Put what has a column there, and return the rest."""
         rest: dict[Any, Any] = {}
+        known, rows, values = self._index.get(above, {}), self._rows, self._values
         for key, value in info.items():
             cls = type(value)
-            column = self._index.get((above, key, cls))
-            if column is not None and (cls not in LIMITED or _fits(value)):
-                self._rows[column].append(row)
-                self._values[column].append(value)
+            column = known.get((key, cls))
+            if column is not None and (
+                -(2**63) <= value < 2**63 if cls is int else cls is not str or _fits(value)
+            ):
+                rows[column].append(row)
+                values[column].append(value)
             elif cls is dict and value and type(key) is str and len(above) < DEEPEST:
                 inner = self._add(row, value, (*above, key))
                 if inner:
@@ -152,9 +155,10 @@ class InfoEncoder:
         if cls not in TYPE_NAMES or type(key) is not str or not _fits(value):
             return False
         keys = (*above, key)
-        if (above, key, cls) in self._index or len(self.columns) >= MOST_COLUMNS:
+        known = self._index.setdefault(above, {})
+        if (key, cls) in known or len(self.columns) >= MOST_COLUMNS:
             return False
-        self._index[above, key, cls] = len(self.columns)
+        known[key, cls] = len(self.columns)
         name = TYPE_NAMES[cls]
         self.columns.append(InfoColumn(self._name(keys, name), keys, name))
         self._rows.append([row])
@@ -212,12 +216,9 @@ class InfoEncoder:
         values: dict[str, NDArray[Any]] = {}
         for index, column in enumerate(self.columns):
             rows, found = self._rows[index], self._values[index]
-            count = sum(1 for row in rows if row < n)
+            count = bisect_left(rows, n)
             if count:
-                dense, has = np.zeros(n, column.dtype), np.zeros(n, np.bool_)
-                first = found[:count]
-                dense[rows[:count]] = first if column.type != "str" else [v.encode() for v in first]
-                has[rows[:count]] = True
+                dense, has = _dense(n, column, rows[:count], found[:count])
                 values[column.name], values[f"{column.name}#has"] = dense, has
                 self._rows[index] = [row - n for row in rows[count:]]
                 self._values[index] = found[count:]
@@ -237,6 +238,20 @@ class InfoEncoder:
             if rows and rows[-1] == row:
                 rows.pop()
                 found.pop()
+
+
+def _dense(
+    n: int, column: InfoColumn, rows: list[int], found: list[Any]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return a column of n rows and its mask, given the rows that have a value."""
+    if column.type == "str":
+        found = [value.encode() for value in found]
+    if len(rows) == n:  # the usual case, and the cheap one
+        return np.array(found, column.dtype), np.ones(n, np.bool_)
+    dense, has = np.zeros(n, column.dtype), np.zeros(n, np.bool_)
+    dense[rows] = found
+    has[rows] = True
+    return dense, has
 
 
 def fits_int64(value: int) -> bool:

@@ -174,7 +174,7 @@ class OneOfCodec(SpaceCodec):
         self.children = compile_list(description, path, frame)
         choice = Column(f"{path}#choice", smallest_dtype(0, len(self.children) - 1), (), frame)
         self.columns = (choice, *(c for child in self.children for c in child.columns))
-        self._nulls = [child.snapshot(child.null()) for child in self.children]
+        self._nulls: list[Any] = []
 
     @classmethod
     def describe(cls, space: Any, path: str) -> Description:
@@ -200,6 +200,8 @@ class OneOfCodec(SpaceCodec):
 
     def encode(self, snapshots: Sequence[tuple[int, Any]]) -> Arrays:
         """Return the choices, and each child's arrays."""
+        # Not before they are needed: a description alone is to take no memory.
+        self._nulls = self._nulls or [child.snapshot(child.null()) for child in self.children]
         choices = [choice for choice, _ in snapshots]
         arrays = [np.array(choices, dtype=self.columns[0].dtype)]
         for index, child in enumerate(self.children):

@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.spaces import GraphInstance
 from numpy.typing import NDArray
 
+from gymbag.errors import SchemaError
 from gymbag.schema.codecs import (
     Arrays,
     Batch,
@@ -23,6 +24,7 @@ from gymbag.schema.codecs import (
 from gymbag.schema.columns import Column
 
 LENGTH = np.dtype("<u8")
+MOST_EMPTY = 1 << 20
 LINK_DTYPES = [np.dtype(name) for name in ("i4", "i8", "u1", "i1", "u2", "i2", "u4", "u8")]
 """Gymnasium leaves the dtype of edge links open; it is kept as a place in this list."""
 
@@ -52,6 +54,9 @@ class Items:
         """
         lengths = next(arrays).astype(np.int64)
         ends = np.cumsum(lengths).tolist()
+        if not self.codec.columns and sum(lengths.tolist()) > MOST_EMPTY:
+            # Nothing in the file stands for them, so no size of it bounds their number.
+            raise SchemaError(f"{self.lengths.name}: more than {MOST_EMPTY} items of no content")
         batch = self.codec.decode(arrays, ends[-1] if ends else 0)
         return [
             (self.codec.slice(batch, end - length, end), length)

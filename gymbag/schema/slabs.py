@@ -38,15 +38,15 @@ class Slabs:
         nbytes = dtype.itemsize * int(np.prod(shape))
         self._rows = 1 << max(0, (SLAB_BYTES // nbytes).bit_length() - 1)
         self._slabs: list[NDArray[Any]] = []
-        self._next = self._rows
+        self._next = self._end = 0
         self._slab: NDArray[Any] = np.empty(0)
 
     def copy(self, value: NDArray[Any]) -> Place:
         """Copy a value, and return where it is."""
-        if self._next == self._rows:
+        if self._next >= self._end:
             self._slab = np.empty(0)
             self._slab = self._unused()
-            self._next = 0
+            self._next, self._end = 0, self._rows
         place = self._slab, self._next
         self._slab[self._next] = value
         self._next += 1
@@ -56,7 +56,8 @@ class Slabs:
         for slab in self._slabs:
             if sys.getrefcount(slab) == UNUSED:
                 return slab
-        slab = np.empty((self._rows, *self._shape), dtype=self._dtype)
+        # The second half is there for `join`; memory that is never written to costs nothing.
+        slab = np.empty((2 * self._rows, *self._shape), dtype=self._dtype)
         self._slabs.append(slab)
         return slab
 
@@ -65,5 +66,9 @@ class Slabs:
         slab, first = places[0]
         if all(s is slab and i == k for k, (s, i) in enumerate(places, first)):
             return slab[first : first + len(places)]
+        last_slab, last = places[-1]
+        if last_slab is self._slab:
+            # Rows are taken out of step with the slabs. Let this one end where the next will.
+            self._end = min(last + 1 + self._rows, len(last_slab))
         joined = self._unused()[: len(places)] if len(places) <= self._rows else None
         return np.stack([slab[index] for slab, index in places], out=joined)

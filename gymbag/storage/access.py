@@ -6,12 +6,10 @@ from __future__ import annotations
 import os
 import warnings
 
-import numpy as np
-
 from gymbag.errors import FileError, RecoveryWarning
 from gymbag.storage import lock, log, undo
 from gymbag.storage.file import open_to_write, release, written_here
-from gymbag.storage.names import EPISODES
+from gymbag.storage.names import EPISODES, STEPS
 from gymbag.storage.snapshot import Snapshot
 
 
@@ -49,19 +47,21 @@ def tell(recovered: Snapshot | None) -> None:
 def describe(recovered: Snapshot) -> str:
     """Return what was recovered, as a line."""
     holder = recovered.contents.holder
-    total, running = 0, ""
+    episodes, rows, running = 0, 0, ""
     for path, column in recovered.columns.items():
-        if path.endswith(f"/{EPISODES}") and column.rows:
-            total += column.rows
-            provisional = any(p.provisional and p.path == path for p in recovered.contents.pieces)
-            if provisional:
+        known = recovered.footer.columns.get(path)
+        new = column.rows - (known.rows if known else 0)
+        if path.endswith(f"/{STEPS}"):
+            rows += new
+        if path.endswith(f"/{EPISODES}"):
+            episodes += new
+            if any(piece.provisional and piece.path == path for piece in recovered.contents.pieces):
                 last = column.read(column.rows - 1, column.rows)
-                steps = int(np.asarray(last["rows"])[0]) - 1
-                running = f"; the last was interrupted after {steps} steps"
+                running = f"; the last was interrupted after {int(last['rows'][0]) - 1} steps"
     return (
-        f"{recovered.filename}: recovered {total} episodes, as process {holder.get('pid')} on "
-        f"{holder.get('host')} died while it was recording{running}; what it had not committed, "
-        f"at most {holder.get('durability', 'the last second')}, is lost"
+        f"{recovered.filename}: process {holder.get('pid')} on {holder.get('host')} died while it "
+        f"was recording; recovered {episodes} episodes ({rows} rows) from its log{running}; what "
+        "it had not committed is lost, by default at most the last second"
     )
 
 

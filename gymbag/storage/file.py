@@ -87,7 +87,8 @@ class StepFile:
         self._descriptor = disk.open_to_change(self.filename)
         self._put_back()
         snapshot = Snapshot(self.filename, alive=False)
-        check_before_writing(self.filename, self._descriptor, snapshot.footer)
+        self.taken = check_before_writing(self.filename, self._descriptor, snapshot.footer)
+        """Names in the root that other programs have taken."""
         sequence = max(snapshot.contents.sequence, snapshot.footer.sequence)
         self._log = LogWriter(self.filename + log.SUFFIX, descriptor, log.HEADER_BYTES, sequence)
         self._footer = snapshot.footer
@@ -201,13 +202,13 @@ class StepFile:
         try:
             self._outside = undo.write_undo(path, self._descriptor, parts)
             footer = self._store(committed)
-        except OSError:
+        except BaseException:
             self._put_back()
             raise
         disk.unlink(path)
         disk.sync_folder(path)
         self._footer = footer
-        note_sound(self._descriptor, footer)
+        note_sound(self._descriptor, footer, self.taken)
 
     def _store(self, committed: Snapshot) -> Footer:
         known = self._footer.columns

@@ -44,6 +44,9 @@ FRAME_LEAST = 87
 CHUNK_HEADER = struct.Struct("<4B3I8B8B")
 """Version, its codec's, flags, bytes of a value; bytes, of a block, of the chunk; 6 filters,
 the codec, its options; 6 filters' options, more flags."""
+OLD_HEADER = struct.Struct("<4B3I")
+"""Of Blosc's first version: version, its codec's, flags, bytes of a value; bytes, of a block, of
+the chunk."""
 PLAIN_FILTERS = {0, 1, 2}
 """None, shuffle, bitshuffle."""
 PLAIN_FORMATS = {0, 1, 3, 4}
@@ -160,6 +163,28 @@ def unpack(chunk: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> NDArray[Any
     )
     if not plain:
         raise Damaged("a chunk made by other than Blosc2's plain means")
+    return _decompressed(chunk, values)
+
+
+def unpack_blosc(chunk: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return the values of a chunk of Blosc's first version, which gymbag 0.4.9 wrote.
+
+    Raises:
+        Damaged: as for `unpack_frame`.
+    """
+    values = np.empty(shape, dtype)
+    if len(chunk) < OLD_HEADER.size:
+        raise Damaged(f"a chunk of {len(chunk)} bytes")
+    version, _, flags, _, nbytes, block, size = OLD_HEADER.unpack_from(chunk)
+    if nbytes != values.nbytes or size != len(chunk):
+        raise Damaged(f"a chunk of {nbytes} bytes of values where {values.nbytes} belong")
+    extended = flags & EXTENDED == EXTENDED
+    if version != 2 or extended or flags >> 5 not in PLAIN_FORMATS or not 0 < block <= nbytes:
+        raise Damaged("a chunk made by other than Blosc's plain means")
+    return _decompressed(chunk, values)
+
+
+def _decompressed(chunk: bytes, values: NDArray[Any]) -> NDArray[Any]:
     try:
         blosc2.decompress2(chunk, dst=values, nthreads=1)
     except (RuntimeError, ValueError, TypeError) as error:

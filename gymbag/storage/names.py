@@ -12,6 +12,8 @@
         ├── observation          array beside `steps`, same row number
         └── info.lives, …#has    array beside `steps`, and which rows have a value
 
+Behind what HDF5 knows of the file stands its index, `gymbag.storage.footer`.
+
 The rows of an episode lie together, and its row in `episodes` says where: `first_row` and `rows`.
 That is the index by which one episode is found without a scan. PyTables' own index on the column
 `episode` would cost recording 5 % and lag behind chunks that are written directly; asked with an

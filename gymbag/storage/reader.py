@@ -60,7 +60,7 @@ class DatasetReader:
         max_bytes: int = MAX_BYTES,
     ) -> None:
         self.filename = os.fspath(filename)
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._cache = ChunkCache(cache_bytes)
         self._snapshot = open_to_read(self.filename, max_bytes)
         self._group = f"/{escape(self._choose(name))}"
@@ -80,7 +80,7 @@ class DatasetReader:
 
     def refresh(self) -> None:
         """Move on to what has been committed since."""
-        self._snapshot = open_to_read(self.filename, self._max_bytes)
+        self._snapshot = open_to_read(self.filename, self.max_bytes)
         self._take_up()
 
     def _take_up(self) -> None:
@@ -130,11 +130,11 @@ class DatasetReader:
 
     def _all(self, name: str) -> NDArray[Any]:
         column = self._column(name)
-        if column.rows * column.spec.row_nbytes > self._max_bytes:
+        if column.rows * column.spec.row_nbytes > self.max_bytes:
             raise NotAStore(
                 f"{self.filename}: {self._group}/{name} claims "
                 f"{column.rows * column.spec.row_nbytes:,} bytes, more than the limit of "
-                f"{self._max_bytes:,}; if you trust the file, open it with a larger max_bytes="
+                f"{self.max_bytes:,}; if you trust the file, open it with a larger max_bytes="
             )
         return column.read(0, column.rows)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gymbag.episode import Block, EpisodeRow
-from gymbag.errors import FileBusy, SchemaError
+from gymbag.errors import FileBusy, NotAStore, SchemaError
 from gymbag.schema import Column, Schema, jsonable
 from gymbag.schema.codecs import Arrays
 from gymbag.schema.columns import ROWS
@@ -94,6 +94,11 @@ class DatasetWriter:
             raise FileBusy(
                 f"{self.filename}: data set {self.name!r} is being recorded to in this process; "
                 "close that recording first, or give this one another name"
+            )
+        if self._group[1:] in self.file.taken:
+            raise NotAStore(
+                f"{self.filename}: {self._group}: something of another program's has the name; "
+                "give this data set another"
             )
         committed = self.file.committed()
         found = self._path(META) in committed.columns
