@@ -27,7 +27,7 @@ FIELDS = 6
 """Cells of a row: time, observation, action, reward, terminated, truncated."""
 REWARD = 3
 """Which of them the reward is."""
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 16 << 20
 """About as many bytes make a block."""
 BLOCK_ROWS = 2048
 
@@ -36,7 +36,7 @@ def block_rows(row_nbytes: int) -> int:
     """Return how many rows make a block: a power of two, so that blocks fit into chunks.
 
     >>> block_rows(100_831), block_rows(43)
-    (32, 2048)
+    (128, 2048)
     """
     rows = min(BLOCK_ROWS, BLOCK_BYTES // max(1, row_nbytes))
     return 1 << max(0, rows.bit_length() - 1)
@@ -65,8 +65,9 @@ class Block:
     """Rows that follow one another, ready to append; and the episodes that end in them."""
 
     rows: int
-    columns: dict[str, NDArray[Any]]
-    """Arrays by column name: one entry for each row, or for each item of ragged rows."""
+    columns: dict[str, Any]
+    """Arrays by column name: one entry for each row, or for each item of ragged rows; `Parts`
+    where wide values were packed."""
     info: InfoBlock
     episodes: tuple[EpisodeRow, ...]
 
@@ -119,6 +120,7 @@ class EpisodeBuilder:
         self._return = 0.0
         self._finished: list[EpisodeRow] = []
         self._block_rows = block_rows(schema.row_nbytes)
+        self._forget = schema.observation.forget
         self._null_action = schema.action.snapshot(schema.action.null())
         # It runs once per step: a closure finds all it needs at hand, a method looks it up.
         self._when_full = when_full
@@ -206,9 +208,11 @@ class EpisodeBuilder:
         ) -> None:
             if not self.running:
                 raise EpisodeError("step: no episode is running; call reset first")
-            observed, acted = observe(observation), act(action)
+            # The observation last: it is taken only if the step is.
+            acted = act(action)
             if type(reward) is not float:
                 reward = _number(reward)
+            observed = observe(observation)
             if not (info or terminated or truncated):
                 # No other thread sees half of what one call of a list does: it needs no lock.
                 extend((time, observed, acted, reward, terminated, truncated))
@@ -234,6 +238,7 @@ class EpisodeBuilder:
         if self._starts and self._starts[-1] == self.pending - 1:
             self.running = False
             del self._cells[-FIELDS:]
+            self._forget()
             self._info.drop(self._starts.pop())
             return
         if ended in CUT_OFF:
@@ -271,7 +276,7 @@ class EpisodeBuilder:
         """Return what is here as it would stand if this process died now; it stays here."""
         with self._lock:
             twin = copy(self)
-            twin._lock, twin._due = nullcontext(), [0]
+            twin._lock, twin._due, twin._forget = nullcontext(), [0], _nothing
             twin._cells, twin._starts = self._cells.copy(), self._starts.copy()
             twin._finished, twin._info = self._finished.copy(), self._info.copy()
         twin.close(Ended.INTERRUPTED)
@@ -335,6 +340,10 @@ class EpisodeBuilder:
         leaves_off = self.pending and not (self._starts and self._starts[0] == 0)
         self._row_step = int(step[-1]) + 1 if n and leaves_off else self._row_step * (not n)
         return {"episode": episode.astype(np.uint32), "step": step.astype(np.uint32)}
+
+
+def _nothing() -> None:
+    pass
 
 
 def _flags(values: list[Any]) -> NDArray[np.bool_]:

@@ -132,6 +132,16 @@ class ArrayCodec(SpaceCodec):
         shape = (len(snapshots), *self.shape)
         return [np.frombuffer(b"".join(snapshots), dtype=self.stored).reshape(shape)]
 
+    def forget(self) -> None:
+        """Take back the last snapshot."""
+        if self._slabs is not None:
+            self._slabs.forget()
+
+    def wide(self) -> Iterator[tuple[Column, Slabs]]:
+        """Iterate over the column, if its values are wide."""
+        if self._slabs is not None:
+            yield self.columns[0], self._slabs
+
     def decode(self, arrays: Iterator[NDArray[Any]], n: int) -> NDArray[Any]:
         """Return the values in the space's own dtype."""
         if not self.columns:

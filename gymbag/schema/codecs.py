@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 
 from gymbag.errors import SchemaError, UnsupportedSpace
 from gymbag.schema.columns import Column
+from gymbag.schema.slabs import Slabs
 
 Batch: TypeAlias = Any
 Description: TypeAlias = dict[str, Any]
-Arrays: TypeAlias = list[NDArray[Any]]
+Arrays: TypeAlias = list[Any]
+"""NumPy arrays; `Parts` in place of one of wide values, if they are packed."""
 
 
 class SpaceCodec(ABC):
@@ -77,6 +79,16 @@ class SpaceCodec(ABC):
     @abstractmethod
     def decode(self, arrays: Iterator[NDArray[Any]], n: int) -> Batch:
         """Return the batch of n values; takes as many arrays as there are columns."""
+
+    def forget(self) -> None:
+        """Take back the last snapshot, which nobody holds any more."""
+
+    def wide(self) -> Iterator[tuple[Column, Slabs]]:
+        """Iterate over the columns of wide values that can be packed, with their memory.
+
+        There is one value of them for each snapshot.
+        """
+        yield from ()
 
     def pick(self, batch: Batch, index: int) -> Any:
         """Return one value of a batch."""

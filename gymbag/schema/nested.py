@@ -23,6 +23,7 @@ from gymbag.schema.codecs import (
     register_space,
 )
 from gymbag.schema.columns import Column, child_path
+from gymbag.schema.slabs import Slabs
 
 
 @register_space("Dict")
@@ -79,6 +80,16 @@ class DictCodec(SpaceCodec):
     def encode(self, snapshots: Sequence[tuple[Any, ...]]) -> Arrays:
         """Return the children's arrays."""
         return encode_children(self.children.values(), snapshots)
+
+    def forget(self) -> None:
+        """Take back the last snapshot."""
+        for child in self.children.values():
+            child.forget()
+
+    def wide(self) -> Iterator[tuple[Column, Slabs]]:
+        """Iterate over the children's wide columns."""
+        for child in self.children.values():
+            yield from child.wide()
 
     def decode(self, arrays: Iterator[NDArray[Any]], n: int) -> dict[Any, Batch]:
         """Return a dict of batches."""
@@ -137,6 +148,16 @@ class TupleCodec(SpaceCodec):
     def encode(self, snapshots: Sequence[tuple[Any, ...]]) -> Arrays:
         """Return the children's arrays."""
         return encode_children(self.children, snapshots)
+
+    def forget(self) -> None:
+        """Take back the last snapshot."""
+        for child in self.children:
+            child.forget()
+
+    def wide(self) -> Iterator[tuple[Column, Slabs]]:
+        """Iterate over the children's wide columns."""
+        for child in self.children:
+            yield from child.wide()
 
     def decode(self, arrays: Iterator[NDArray[Any]], n: int) -> tuple[Batch, ...]:
         """Return a tuple of batches."""

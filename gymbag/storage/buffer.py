@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gymbag.schema import jsonable
+from gymbag.schema.slabs import Packed, Packing, Parts
 from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.file import StepFile, is_zero
-from gymbag.storage.frames import Compressor, pack
+from gymbag.storage.frames import Compressor, pack, unpack_frame
 from gymbag.storage.log import Kind
 from gymbag.storage.snapshot import StoredColumn
 
@@ -48,8 +49,43 @@ class ColumnBuffer:
         self._logged = self.rows
         """Rows that the log has."""
 
-    def append(self, values: NDArray[Any]) -> None:
+    def packing(self) -> Packing:
+        """Return how values can be packed before they are appended."""
+        size = self.spec.chunk_rows
+        compressor = Compressor(self.spec)
+
+        def pack(chunk: NDArray[Any]) -> bytes:
+            return b"" if is_zero(chunk) else compressor.frame(chunk)
+
+        return Packing(pack, self._unpack, size, size - self.rows % size)
+
+    def _unpack(self, data: bytes) -> NDArray[Any]:
+        if not data:
+            return np.zeros(self.spec.chunk_shape, self.spec.dtype)
+        return unpack_frame(data, self.spec.dtype, self.spec.chunk_shape)
+
+    def append(self, values: NDArray[Any] | Parts) -> None:
         """Append values, one for each row; they must not be changed afterwards."""
+        if isinstance(values, Parts):
+            for part in values.parts:
+                if isinstance(part, Packed):
+                    self._append_packed(part)
+                else:
+                    self._append(part)
+        else:
+            self._append(values)
+
+    def _append_packed(self, part: Packed) -> None:
+        size = self.spec.chunk_rows
+        if self.rows % size or part.rows != size:
+            self._append(self._unpack(part.data))
+            return
+        kind = Kind.CHUNK if part.data else Kind.ZEROS
+        self._file.add(kind, self.spec.path, self.rows, size, part.data)
+        self.rows += size
+        self._logged = self.rows
+
+    def _append(self, values: NDArray[Any]) -> None:
         size = self.spec.chunk_rows
         start = 0
         while start < len(values):
@@ -92,8 +128,12 @@ class ColumnBuffer:
             self._log(values, self._logged)
             self._logged = self.rows
 
-    def contribute_provisional(self, values: NDArray[Any]) -> None:
+    def contribute_provisional(self, values: NDArray[Any] | Parts) -> None:
         """Hand the log rows that would follow if nothing else did."""
+        if isinstance(values, Parts):
+            parts = values.parts
+            arrays = [self._unpack(p.data) if isinstance(p, Packed) else p for p in parts]
+            values = np.concatenate(arrays)
         size, first = self.spec.chunk_rows, self.rows
         while len(values):
             part = values[: size - first % size]

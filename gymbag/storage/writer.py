@@ -120,6 +120,8 @@ class DatasetWriter:
                 for column in columns:
                     self._open_array(column, committed)
         committed.close()
+        for column, slabs in self._schema.observation.wide():
+            slabs.pack_with(self._buffers[column.name].packing())
         self.file.datasets.add(self._group)
 
     def _same_schema(self, committed: Snapshot) -> tuple[InfoColumn, ...]:
@@ -215,7 +217,7 @@ class DatasetWriter:
             self.file.datasets.discard(self._group)
             release(self.file)
 
-    def _columns(self, block: Block, ends: dict[str, int]) -> Iterator[tuple[str, NDArray[Any]]]:
+    def _columns(self, block: Block, ends: dict[str, int]) -> Iterator[tuple[str, Any]]:
         """Iterate over what a block adds to each column, the steps last."""
         values = block.columns
         rows = np.empty(block.rows, dtype=self._buffers[STEPS].spec.dtype)
@@ -227,7 +229,7 @@ class DatasetWriter:
         yield from self._episodes(block.episodes, rows, ends)
         yield STEPS, rows
 
-    def _info(self, block: Block, ends: dict[str, int]) -> Iterator[tuple[str, NDArray[Any]]]:
+    def _info(self, block: Block, ends: dict[str, int]) -> Iterator[tuple[str, Any]]:
         values = block.info.values
         new = block.info.columns[len(self.info_columns) :]
         for info_column in new:
@@ -245,7 +247,7 @@ class DatasetWriter:
 
     def _episodes(
         self, episodes: tuple[EpisodeRow, ...], steps: NDArray[Any], ends: dict[str, int]
-    ) -> Iterator[tuple[str, NDArray[Any]]]:
+    ) -> Iterator[tuple[str, Any]]:
         crcs = self._checksums(episodes, steps)
         if not episodes:
             return
@@ -281,7 +283,7 @@ class DatasetWriter:
         before: int,
         count: int,
         ends: dict[str, int],
-    ) -> Iterator[tuple[str, NDArray[Any]]]:
+    ) -> Iterator[tuple[str, Any]]:
         """Iterate over JSON cells; their columns are made when the first comes.
 
         Most data sets need none.
@@ -306,7 +308,7 @@ class DatasetWriter:
         self._buffers[META].append(np.frombuffer(lines, dtype=np.uint8))
 
 
-def _ended(column: Column, values: NDArray[Any], ends: dict[str, int]) -> NDArray[Any]:
+def _ended(column: Column, values: Any, ends: dict[str, int]) -> Any:
     """Return lengths of ragged rows as where they end, counted from the column's beginning."""
     if column.ragged and len(values):
         values = np.cumsum(values, dtype=np.uint64) + np.uint64(ends[column.name])
