@@ -11,15 +11,17 @@ import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
 from time import time as now
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 from gymnasium.utils import RecordConstructorArgs
 
-from gymbag.errors import RecordingWarning, SchemaError
-from gymbag.hdf5 import HDF5Recorder
+from gymbag.errors import FileError, RecordingWarning, SchemaError
+from gymbag.hdf5 import Durability, HDF5Recorder
 from gymbag.recorder import Recorder
 from gymbag.steps import Ended
+
+OnError = Literal["raise", "stop"]
 
 
 class _Recording:
@@ -27,6 +29,7 @@ class _Recording:
 
     env: Any
     recorder: Recorder
+    _on_error: str = "raise"
 
     def _begin(self, env: Any, recorder: Recorder) -> None:
         self.recorder = recorder
@@ -61,8 +64,8 @@ class _Recording:
             self._on_step(now(), observation, action, reward, terminated, truncated, info)
         except BaseException as error:
             self._running = False
-            self._stop(error)
-            raise
+            if not self._stop(error):
+                raise
         if terminated or truncated:
             self._running = False
         return result
@@ -90,8 +93,9 @@ class _Recording:
         try:
             self.recorder.on_reset(now(), observation, info, seed=seed, options=options)
         except BaseException as error:
-            self._stop(error)
-            raise
+            if not self._stop(error):
+                raise
+            return
         self._running = True
 
     def close(self) -> None:
@@ -99,6 +103,9 @@ class _Recording:
         self._running, self._stopped = False, True
         try:
             self.recorder.on_close()
+        except FileError as error:
+            if not self._stop(error):
+                raise
         finally:
             self.env.close()
 
@@ -112,12 +119,21 @@ class _Recording:
             self._five = pair and result not in self.env.observation_space
         return self._five
 
-    def _stop(self, error: BaseException) -> None:
-        """Make the best of a failure: what does not fit ends an episode, all else the recording."""
+    def _stop(self, error: BaseException) -> bool:
+        """Make the best of a failure: what does not fit ends an episode, all else the recording.
+
+        Returns:
+            Whether the environment goes on, unrecorded, and the user was warned.
+        """
         if isinstance(error, SchemaError):
             self.recorder.on_end(Ended.CLOSED)
-        else:
-            self._stopped = True
+            return False
+        self._stopped = True
+        if self._on_error == "raise" or not isinstance(error, FileError):
+            return False
+        message = f"the recording has stopped, and the environment goes on without it: {error}"
+        warnings.warn(message, RecordingWarning, stacklevel=4)
+        return True
 
     def _say_unrecorded(self) -> None:
         if not self._said and not self._stopped:
@@ -153,7 +169,9 @@ class RecordEnv(_Recording, gymnasium.Wrapper[Any, Any, Any, Any], RecordConstru
         if isinstance(env, gymnasium.Env):
             return super().__new__(cls)
         wrapper = _wrapper_class(_library(env) == "gym")
-        return wrapper(env, cls.make_recorder(env, *args, **kwargs))
+        recording = wrapper(env, cls.make_recorder(env, *args, **kwargs))
+        recording._on_error = kwargs.get("on_error", "raise")
+        return recording
 
     def __init__(self, env: Any, recorder: Recorder, **saved: Any) -> None:
         saved = saved or {"recorder": recorder, "_disable_deepcopy": True}
@@ -188,9 +206,18 @@ class RecordHDF5(RecordEnv):
         name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         compression: str = "default",
+        durability: Durability = 1.0,
+        on_error: OnError = "raise",
     ) -> None:
         recorder = self.make_recorder(
-            env, filename, description, name=name, metadata=metadata, compression=compression
+            env,
+            filename,
+            description,
+            name=name,
+            metadata=metadata,
+            compression=compression,
+            durability=durability,
+            on_error=on_error,
         )
         super().__init__(
             env,
@@ -200,7 +227,10 @@ class RecordHDF5(RecordEnv):
             name=name,
             metadata=None if metadata is None else dict(metadata),
             compression=compression,
+            durability=durability,
+            on_error=on_error,
         )
+        self._on_error = on_error
 
     @staticmethod
     def make_recorder(  # type: ignore[override]
@@ -211,8 +241,12 @@ class RecordHDF5(RecordEnv):
         name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         compression: str = "default",
+        durability: Durability = 1.0,
+        on_error: OnError = "raise",
     ) -> HDF5Recorder:
         """Return the recorder that the arguments describe."""
+        if on_error not in ("raise", "stop"):
+            raise ValueError(f'on_error={on_error!r}: expected "raise" or "stop"')
         spec = getattr(env, "spec", None)
         if name is None:
             name = getattr(spec, "id", None) or type(_unwrapped(env)).__name__
@@ -225,6 +259,7 @@ class RecordHDF5(RecordEnv):
             metadata=metadata,
             env_spec=spec_json(spec),
             compression=compression,
+            durability=durability,
             start_time=now(),
         )
 
@@ -237,12 +272,15 @@ def record_hdf5(
     name: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     compression: str = "default",
+    durability: Durability = 1.0,
+    on_error: OnError = "raise",
 ) -> RecordEnv:
     """Wrap an environment so that everything it does is recorded into an HDF5 file.
 
     The wrapper returns exactly what the environment returns. The file is made if there is none;
     an existing one is appended to, and its other data sets stay as they are. The recording is
-    complete after `close`, and also if you never close it and the interpreter exits.
+    complete after `close`, and also if you never close it and the interpreter exits. If the process
+    is killed, at most the last second is lost, and the file opens as if nothing had happened.
 
     Args:
         env: of Gymnasium or of Gym, also an old one whose `step` returns four values.
@@ -252,6 +290,12 @@ def record_hdf5(
             the name of the environment's class.
         metadata: more to remember: anything that JSON holds, and NumPy arrays.
         compression: "default"; "fast" for quicker reading; "small" for smaller files.
+        durability: how much a kill may cost at most: so many seconds of experience, or "step" for
+            nothing that `step` has returned from, "episode" for the running episode, "close" for
+            everything. A power cut may cost as much again, for so long the disk may take.
+        on_error: what to do if the file cannot be written any more, for example because the disk
+            is full: "raise" an error in the next step, or "stop" recording with one warning and
+            go on without. What was committed before is kept.
 
     Raises:
         UnsupportedSpace: nobody has said how to store one of the spaces.
@@ -274,6 +318,8 @@ def record_hdf5(
         name=name,
         metadata=metadata,
         compression=compression,
+        durability=durability,
+        on_error=on_error,
     )
 
 
