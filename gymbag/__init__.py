@@ -45,6 +45,9 @@ from gymbag.schema import SpaceCodec, null_sample, register_space
 from gymbag.selection import Selection
 from gymbag.steps import Episode, Step, Transitions
 from gymbag.storage.reader import list_datasets
+from gymbag.storage.repack import delete_dataset, delete_episodes, repack
+from gymbag.storage.rescue import rescue
+from gymbag.storage.verify import verify
 from gymbag.store import HDF5Reader, Store, open
 from gymbag.version import __version__
 
@@ -77,6 +80,8 @@ __all__ = [
     "__version__",
     "compare",
     "convert",
+    "delete_dataset",
+    "delete_episodes",
     "drive_env",
     "generate_monotonic",
     "generate_random",
@@ -87,5 +92,8 @@ __all__ = [
     "record_from_iter",
     "record_hdf5",
     "register_space",
+    "repack",
+    "rescue",
     "run_episode",
+    "verify",
 ]

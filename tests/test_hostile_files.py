@@ -44,29 +44,17 @@ def read_all(path: Path) -> None:
         list(store.steps())
 
 
-def play(path: Path) -> None:
-    with gymbag.open(path, DATASET) as store:
-        env = gymbag.PlaybackEnv(store)
-        env.reset()
-        env.step(env.action_space.sample())
-
-
-DOORS: list[Door] = [
-    gymbag.list_datasets,
-    ask,
-    read_all,
-    play,
-    lambda path: list(gymbag.HDF5Reader(path, DATASET)),
-    lambda path: gymbag.convert(path, path.parent / "out.npz"),
-    lambda path: gymbag.compare(path, path),
-    record,
-]
+DOORS: list[Door] = [gymbag.list_datasets, ask, read_all, record]
 COMMANDS = [
     ["info", "{}"],
     ["query", "{}", "reward > 0"],
     ["play", "{}"],
     ["compare", "{}", "{}"],
     ["convert", "{}", "{}.npz"],
+    ["verify", "{}"],
+    ["rescue", "{}", "-o", "{}.rescued"],
+    ["delete", "{}", "--episodes", "0", "--yes"],
+    ["repack", "{}"],
 ]
 
 

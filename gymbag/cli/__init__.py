@@ -22,12 +22,28 @@ from collections.abc import Sequence
 
 import gymnasium
 
-from gymbag.cli import compare, convert, demo, generate, info, play, query, record
+from gymbag.cli import (
+    compare,
+    convert,
+    delete,
+    demo,
+    generate,
+    info,
+    play,
+    query,
+    record,
+    repack,
+    rescue,
+    verify,
+)
 from gymbag.cli.output import explain, show_warning
 from gymbag.errors import GymbagError
 from gymbag.hdf5 import package_versions
 
-COMMANDS = (demo, record, info, query, play, compare, convert, generate)
+COMMANDS = (
+    *(demo, record, info, query, play, compare, convert, generate),
+    *(verify, rescue, repack, delete),
+)
 
 EXAMPLES = """\
 examples:

@@ -24,6 +24,7 @@ BLOSC2 = 32026
 NAMES = {1: "deflate", 2: "shuffle", 3: "fletcher32", 4: "szip", 32001: "Blosc"}
 RESCUE = "gymbag rescue FILE -o NEW takes out what can still be read"
 
+MOST_CHUNKS = 1 << 24
 LINKS = ("a link", "a second name")
 """How reasons begin that are never harmless. Other things of other programs may stand beside us."""
 PATIENCE = 20.0
@@ -91,6 +92,8 @@ def _indexed(leaf: ScannedLeaf, filename: str) -> IndexedColumn:
             f"{filename}: {path}: stored with the filters {', '.join(other) or 'none'}, where "
             f"gymbag has Blosc2 alone; another program wrote it; {RESCUE}"
         )
+    if leaf.rows > MOST_CHUNKS * leaf.chunk_rows:
+        raise NotAStore(f"{filename}: {path}: claims {leaf.rows} rows in very small chunks")
     block_rows = power_of_two(leaf.chunk_rows)
     compression = Compression("zstd", 1, leaf.dtype.itemsize > 1, block_rows, leaf.chunk_rows)
     spec = ColumnSpec(

@@ -61,6 +61,8 @@ def store(filename: str, changes: Iterable[Change], *, new: bool) -> dict[str, N
                 file.root._v_attrs[FORMAT_ATTRIBUTE] = FORMAT
             places = {spec.path: _store(file, spec, rows, frames) for spec, rows, frames in changes}
             file.flush()
+        except FileError:
+            raise
         except (tables.HDF5ExtError, OSError) as error:
             raise FileError(f"{filename}: cannot be written: {_reason(error)}") from error
         finally:
