@@ -280,7 +280,8 @@ class EpisodeBuilder:
             twin._cells, twin._starts = self._cells.copy(), self._starts.copy()
             twin._finished, twin._info = self._finished.copy(), self._info.copy()
         twin.close(Ended.INTERRUPTED)
-        return twin.take()
+        # All of it, however much came since: rows without their episode would be no one's.
+        return twin._take(twin.pending)
 
     def take(self) -> Block:
         """Return the rows that may leave, a block of them at most, and forget them."""
@@ -299,8 +300,8 @@ class EpisodeBuilder:
         """
         return self._block_rows - self._first_row % self._block_rows
 
-    def _take(self) -> Block:
-        n = min(self._until_border(), self.pending - self.running)
+    def _take(self, most: int | None = None) -> Block:
+        n = min(most or self._until_border(), self.pending - self.running)
         cells = self._cells[: n * FIELDS]
         del self._cells[: n * FIELDS]
         times, observations, actions, rewards, terminated, truncated = (

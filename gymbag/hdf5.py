@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -147,13 +148,15 @@ class _Recording:
     def __init__(self, writer: DatasetWriter, schema: Schema) -> None:
         self.writer = writer
         self.file = writer.file
+        self.lock = threading.Lock()
+        """Held while rows come or go."""
         self.builder = EpisodeBuilder(
             schema,
             info_columns=writer.info_columns,
             rows=writer.rows,
             episodes=writer.episodes,
             when_full=self._write,
-            lock=threading.Lock(),
+            lock=self.lock,
         )
         self.file.contributors.append(self._contribute)
         self._pid = os.getpid()
@@ -162,6 +165,7 @@ class _Recording:
 
     def _write(self) -> None:
         """Hand a block of rows to the file."""
+        self.file.require_mine()
         with self.file.lock:
             self.writer.append(self.builder.take())
 
@@ -184,7 +188,7 @@ class _Recording:
 
     def secure_episodes(self) -> None:
         """Make all finished episodes safe, if any has finished since."""
-        if not self.builder.running and self.builder.episodes > self._secured_episodes:
+        if self.builder.episodes > self._secured_episodes:
             self._secured_episodes = self.builder.episodes
             self.secure()
 
@@ -213,7 +217,9 @@ class _Recording:
 def _secure_regularly(
     reference: weakref.ref[_Recording], closed: threading.Event, seconds: float
 ) -> None:
-    while not closed.wait(seconds):
+    pause = seconds
+    while not closed.wait(pause):
+        begun = time.monotonic()
         recording = reference()
         if recording is None or closed.is_set():
             return
@@ -225,6 +231,7 @@ def _secure_regularly(
             recording.builder.hurry()
             return
         del recording
+        pause = max(0.0, begun + seconds - time.monotonic())
 
 
 def _seconds(durability: Durability) -> float:
@@ -253,6 +260,37 @@ def _close_all() -> None:
     """
     for recording in list(_open):
         recording.close()
+
+
+_at_fork: list[_Recording] = []
+
+
+def _before_fork() -> None:
+    """Let other threads finish: what they hold, a copy of the process would hold for ever."""
+    _at_fork[:] = _open
+    for recording in _at_fork:
+        recording.file.lock.acquire()
+        recording.lock.acquire()
+
+
+def _after_fork() -> None:
+    for recording in _at_fork:
+        recording.lock.release()
+        recording.file.lock.release()
+    _at_fork.clear()
+
+
+def _after_fork_in_child() -> None:
+    """Have the next step fail: this is a copy, and what it recorded would go nowhere."""
+    for recording in _at_fork:
+        recording.builder.hurry()
+    _after_fork()
+    _open.clear()
+
+
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
+)
 
 
 def package_versions() -> dict[str, str]:

@@ -29,6 +29,14 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: Any) -> None:
     names["store"].close()
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_the_python_of_the_pages_runs(page: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in BLOCK.findall(page.read_text("utf-8")):
+        exec(compile(block, page.name, "exec"), names)
+
+
 @pytest.mark.parametrize(
     "module",
     [

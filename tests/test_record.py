@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import copy
+import errno
+import os
 import subprocess
 import sys
 import warnings
@@ -375,3 +377,26 @@ def test_a_recording_is_not_copied(tmp_path: Path) -> None:
         pytest.raises(TypeError, match="cannot be copied"),
     ):
         copy.deepcopy(env)
+
+
+def test_training_goes_on_without_the_recording(tmp_path: Path, monkeypatch: Any) -> None:
+    filename = tmp_path / "x.h5"
+    env = gymbag.record_hdf5(
+        gymnasium.make("CartPole-v1"), filename, on_error="stop", durability="step"
+    )
+    env.reset(seed=1)
+    env.step(0)
+
+    def fail(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gymbag.storage.disk.write_at", fail)
+        with pytest.warns(RecordingWarning, match="No space left"):
+            env.step(0)
+    for _ in range(3):
+        env.step(0)
+    env.close()
+    with gymbag.open(filename) as store:
+        assert len(store) == 2
+        assert store.episodes[0].ended == "interrupted"

@@ -59,9 +59,9 @@ def describe(recovered: Snapshot) -> str:
                 last = column.read(column.rows - 1, column.rows)
                 running = f"; the last was interrupted after {int(last['rows'][0]) - 1} steps"
     return (
-        f"{recovered.filename}: process {holder.get('pid')} on {holder.get('host')} died while it "
-        f"was recording; recovered {episodes} episodes ({rows} rows) from its log{running}; what "
-        "it had not committed is lost, by default at most the last second"
+        f"{recovered.filename}: process {holder.get('pid')} on {holder.get('host')} died, or did "
+        f"not finish recording; recovered {episodes} episodes ({rows} rows) from its log{running}; "
+        "what it had not committed is lost, by default at most the last second"
     )
 
 

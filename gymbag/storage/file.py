@@ -52,6 +52,8 @@ from gymbag.storage.frames import Compressor
 from gymbag.storage.log import Kind, LogWriter
 from gymbag.storage.snapshot import Snapshot, StoredColumn
 
+PATIENCE = 1.0
+"""Seconds to wait for another program that has the file open; it may only be having a look."""
 CHECKPOINT_BYTES = 64 << 20
 """So large a log is brought into the file; a larger one if the file needs a large journal, so that
 the journals together are never larger than the logs."""
@@ -72,6 +74,7 @@ class StepFile:
         """The data sets that are being written to."""
         self.recovered: Snapshot | None = None
         """What was found, if the last writer died."""
+        self.closed = False
         self.failed: FileError | None = None
         """Why nothing can be added any more."""
         descriptor, found = lock.acquire(filename)
@@ -140,6 +143,8 @@ class StepFile:
             FileError: as for `add`.
         """
         with self.lock, self._failing():
+            if self.closed:
+                return
             for contribute in list(self.contributors):
                 contribute()
             self._log.commit()
@@ -147,21 +152,28 @@ class StepFile:
     def sync(self) -> None:
         """Wait until all that was committed would survive a power cut as well."""
         with self.lock, self._failing():
+            if self.closed:
+                return
             descriptor = os.dup(self._log.descriptor)
         # The lock on the log is one for all its descriptors, so it is not given up here.
         try:
-            disk.sync(descriptor)
+            with self._failing():
+                disk.sync(descriptor)
         finally:
             os.close(descriptor)
 
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        """Refuse to go on after a failure, or in a copy of the process that opened the file."""
+    def require_mine(self) -> None:
+        """Raise `FileBusy` in a copy of the process that opened the file."""
         if os.getpid() != self.pid:
             raise FileBusy(
                 f"{self.filename}: is being written to by the process {self.pid}, of which this "
                 "one is a copy; begin a recording of its own, to another file"
             )
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Refuse to go on after a failure, or in a copy of the process that opened the file."""
+        self.require_mine()
         if self.failed is not None:
             raise self.failed
         try:
@@ -169,21 +181,32 @@ class StepFile:
         except FileError as error:
             self.failed = error
             raise
+        except OSError as error:
+            self.failed = FileError(
+                f"{self.filename}: cannot be written ({error.strerror}); everything up to the "
+                "last commit is kept"
+            )
+            raise self.failed from error
 
     def checkpoint_if_due(self) -> None:
         """Bring the file up to date if the log has grown large.
 
         Nothing is lost if that fails: the log keeps everything, and it is tried again later.
         """
-        if self._log.end > max(self._due, self._outside):
+        with self.lock:
+            if self.closed or self._log.end <= max(self._due, self._outside):
+                return
             try:
-                self.checkpoint()
+                self.checkpoint(patience=0)
                 self._due = CHECKPOINT_BYTES
             except FileError:
                 self._due = 2 * self._log.end
 
-    def checkpoint(self) -> None:
+    def checkpoint(self, *, patience: float = PATIENCE) -> None:
         """Commit, and bring the file up to date.
+
+        Args:
+            patience: how many seconds to wait for another program that has the file open.
 
         Raises:
             FileBusy: another program has the file open. The log keeps everything.
@@ -192,16 +215,16 @@ class StepFile:
         with self.lock:
             if self.failed is None:
                 self.commit()
-            self._bring_up(Snapshot(self.filename, alive=True))
+            self._bring_up(Snapshot(self.filename, alive=True), patience)
             self._begin_log()
 
-    def _bring_up(self, committed: Snapshot) -> None:
+    def _bring_up(self, committed: Snapshot, patience: float = PATIENCE) -> None:
         """Do what is described above, steps 1 to 3."""
         path = self.filename + undo.SUFFIX
         parts = outside_chunks(self._footer, os.fstat(self._descriptor).st_size)
         try:
             self._outside = undo.write_undo(path, self._descriptor, parts)
-            footer = self._store(committed)
+            footer = self._store(committed, patience)
         except BaseException:
             self._put_back()
             raise
@@ -210,7 +233,7 @@ class StepFile:
         self._footer = footer
         note_sound(self._descriptor, footer, self.taken)
 
-    def _store(self, committed: Snapshot) -> Footer:
+    def _store(self, committed: Snapshot, patience: float) -> Footer:
         known = self._footer.columns
         changed = [c for path, c in committed.columns.items() if c.logged or path not in known]
         crcs: dict[str, dict[int, int]] = {column.spec.path: {} for column in changed}
@@ -218,6 +241,7 @@ class StepFile:
             self.filename,
             ((c.spec, c.rows, _frames(c, crcs[c.spec.path])) for c in changed),
             new=not self._footer.end,
+            patience=patience,
         )
         columns = dict(known)
         for column in changed:
@@ -250,27 +274,28 @@ class StepFile:
         Raises:
             FileError: it could not be written. The log keeps everything.
         """
-        try:
-            if self.failed is None:
-                self.commit()
-            self._bring_up(Snapshot(self.filename, alive=True))
-            disk.unlink(self._log.path)
-        except FileBusy as error:
-            warnings.warn(
-                f"{error}; until then {self._log.path} keeps what was recorded, and whoever opens "
-                "the file next brings it up to date",
-                RecordingWarning,
-                stacklevel=2,
-            )
-        except OSError as error:
-            if self.failed is None:
-                raise FileError(
-                    f"{error}; {self._log.path} keeps what was recorded; make room and open the "
-                    "file, which brings it up to date"
-                ) from error
-        finally:
-            lock.release(self._log.descriptor)
-            os.close(self._descriptor)
+        with self.lock:
+            try:
+                if self.failed is None:
+                    self.commit()
+                # Nothing follows: what is provisional, as after a failure, is now final.
+                self._bring_up(Snapshot(self.filename, alive=False))
+                disk.unlink(self._log.path)
+            except FileBusy as error:
+                message = f"{error}; until it is opened next, {self._kept()}"
+                warnings.warn(message, RecordingWarning, stacklevel=2)
+            except OSError as error:
+                if self.failed is None:
+                    raise FileError(
+                        f"{error}; make room, and open it again: {self._kept()}"
+                    ) from error
+            finally:
+                self.closed = True
+                lock.release(self._log.descriptor)
+                os.close(self._descriptor)
+
+    def _kept(self) -> str:
+        return f"{self._log.path} keeps what was recorded; opening the file brings it up to date"
 
 
 def _frames(column: StoredColumn, crcs: dict[int, int]) -> Iterator[tuple[int, bytes]]:

@@ -157,6 +157,7 @@ def _try_pytables(filename: str, paths: list[str]) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, "HDF5_USE_FILE_LOCKING": "FALSE"},
             timeout=PATIENCE,
             check=False,
         )

@@ -44,11 +44,24 @@ def acquire(filename: str) -> tuple[int, bool]:
             continue
         if disk.same_file(path, descriptor):
             _held.add(descriptor)
-            if not found or os.fstat(descriptor).st_size < log.HEADER_BYTES:
-                disk.write_at(descriptor, (log.header(holder_of_mine()),), 0)
-                found = False
+            # Asked again: between the two looks in `_open` somebody may have made it, and died.
+            found = os.fstat(descriptor).st_size >= log.HEADER_BYTES
+            left = {**log.read_holder(descriptor), RECOVERING: os.getpid()}
+            header = log.header(left if found else holder_of_mine())
+            disk.write_at(descriptor, (header,), 0)
             return descriptor, found
         os.close(descriptor)
+
+
+RECOVERING = "recovering"
+"""Stands in the header of a log that is held by another than the one who wrote it."""
+
+
+def is_recovering(descriptor: int) -> bool:
+    """Return whether somebody is bringing the file up to date whose writer died."""
+    if descriptor < 0 or RECOVERING not in log.read_holder(descriptor):
+        return False
+    return writer_lives(descriptor)
 
 
 ADVICE = "close that recording first, or record to another file"

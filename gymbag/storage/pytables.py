@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -38,13 +39,16 @@ def pytables() -> Iterator[None]:
         yield
 
 
-def store(filename: str, changes: Iterable[Change], *, new: bool) -> dict[str, NDArray[Any]]:
+def store(
+    filename: str, changes: Iterable[Change], *, new: bool, patience: float = 0.0
+) -> dict[str, NDArray[Any]]:
     """Store chunks of columns in a file, making what is not there yet.
 
     Args:
         filename: the HDF5 file.
         changes: what to store.
         new: whether to make the file, or begin it anew.
+        patience: how many seconds to wait for another program that has it open.
 
     Returns:
         For each column that was changed, where all of its chunks are: records of number,
@@ -55,7 +59,7 @@ def store(filename: str, changes: Iterable[Change], *, new: bool) -> dict[str, N
         FileError: HDF5 could not write. The file may be in any state then.
     """
     with pytables():
-        file = _open(filename, "w" if new else "a")
+        file = _open(filename, "w" if new else "a", time.monotonic() + patience)
         try:
             if new:
                 file.root._v_attrs[FORMAT_ATTRIBUTE] = FORMAT
@@ -110,10 +114,13 @@ def _create(file: Any, spec: ColumnSpec) -> Any:
     )
 
 
-def _open(filename: str, mode: str) -> Any:
+def _open(filename: str, mode: str, deadline: float) -> Any:
     try:
         return tables.open_file(filename, mode)
     except (tables.HDF5ExtError, OSError, ValueError) as error:
+        if "unable to lock file" in str(error) and time.monotonic() < deadline:
+            time.sleep(0.01)
+            return _open(filename, mode, deadline)
         if "unable to lock file" in str(error) or "already open" in str(error):
             raise FileBusy(f"{filename}: another program has it open; close it there") from None
         raise FileError(f"{filename}: cannot be opened: {_reason(error)}") from error

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gymbag.errors import FileError, NoSuchFile, NotAStore
 from gymbag.schema import jsonable
-from gymbag.storage import disk, footer, log, undo
+from gymbag.storage import disk, footer, lock, log, undo
 from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.footer import CHUNK, IndexedColumn
 from gymbag.storage.foreign import scanned_footer
@@ -220,6 +220,7 @@ class Snapshot:
             or _identity(self.descriptor) != before
             or not disk.same_file(self.filename, self.descriptor)
             or not disk.same_file(self.filename + log.SUFFIX, self.log_descriptor)
+            or (self._alive is None and lock.is_recovering(self.log_descriptor))
         )
 
     def _read_columns(self, max_bytes: int) -> None:
@@ -232,16 +233,15 @@ class Snapshot:
             columns[path] = StoredColumn(indexed, self.descriptor, self.filename)
             columns[path].checked = self.checked
         if self.log_descriptor >= 0:
+            # Asked before the log is read: of a writer that dies meanwhile the log may go on.
+            alive = writer_lives(self.log_descriptor) if self._alive is None else self._alive
             self.contents = log.read_log(self.log_descriptor, self.footer.sequence)
-            if self._alive is None:
-                self._alive = writer_lives(self.log_descriptor)
             for piece in self.contents.pieces:
-                self._add(piece, columns, max_bytes)
+                if not (piece.provisional and alive):
+                    self._add(piece, columns, max_bytes)
         self.columns = columns
 
     def _add(self, piece: Piece, columns: dict[str, StoredColumn], max_bytes: int) -> None:
-        if piece.provisional and self._alive:
-            return
         if piece.kind == Kind.COLUMN:
             data = disk.read_at(self.log_descriptor, piece.nbytes, piece.offset)
             spec = ColumnSpec.from_json(_parsed(data))

@@ -195,6 +195,8 @@ class DatasetWriter:
             for name, values in self._columns(block, dict(self._ends)):
                 self._buffers[name].contribute_provisional(values)
             self._crc = kept
+            # The columns of a new info are there from now on; so is what says of them.
+            self._buffers[META].contribute()
 
     def contribute(self, *, last: bool = False) -> None:
         """Add all that was appended to the next commit of the file.
@@ -212,7 +214,9 @@ class DatasetWriter:
         self.closed = True
         try:
             with self.file.lock:
-                self.contribute(last=True)
+                # After a failure, the file is the last commit; the failure was told.
+                if self.file.failed is None:
+                    self.contribute(last=True)
         finally:
             self.file.datasets.discard(self._group)
             release(self.file)
@@ -303,6 +307,8 @@ class DatasetWriter:
             self._open_array(column)
             if column.frame in (ROWS, EPISODES):
                 self._buffers[column.name].skip(rows)
+                # What is provisional may follow in the same commit.
+                self._buffers[column.name].contribute()
 
     def _append_meta(self, lines: bytes) -> None:
         self._buffers[META].append(np.frombuffer(lines, dtype=np.uint8))
