@@ -88,6 +88,8 @@ class StepFile:
 
     def _open(self, descriptor: int, found: bool) -> None:
         self._descriptor = disk.open_to_change(self.filename)
+        # What is synced in the file and its log is of no use if a power cut takes their names.
+        disk.sync_folder(self.filename)
         self._put_back()
         snapshot = Snapshot(self.filename, alive=False)
         self.taken = check_before_writing(self.filename, self._descriptor, snapshot.footer)
@@ -215,6 +217,9 @@ class StepFile:
         with self.lock:
             if self.failed is None:
                 self.commit()
+            # What is provisional stays in the log alone, and is to be no less safe than the rest.
+            with self._failing():
+                self._log.sync()
             self._bring_up(Snapshot(self.filename, alive=True), patience)
             self._begin_log()
 

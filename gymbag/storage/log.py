@@ -186,7 +186,8 @@ def read_log(descriptor: int, after: int) -> Contents:
     for number, commits, place, body in _records(descriptor):
         group += (p for p in _pieces(body, place) if p.provisional or number > after)
         if commits:
-            provisional = [piece for piece in group if piece.provisional]
+            # Once the file is further than the log, nothing in the log is the last commit's.
+            provisional = [piece for piece in group if piece.provisional and number >= after]
             pieces += (piece for piece in group if not piece.provisional)
             group = []
             sequence, end = number, place + len(body)
