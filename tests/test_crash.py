@@ -311,7 +311,7 @@ def test_nothing_is_lost_if_the_recovery_dies_too(trace: Trace, tmp_path: Path) 
         ("sync folder", "undo.write_undo"),
         ("sync folder", "file._open"),
         ("sync folder", "file._bring_up"),
-        ("sync folder", "lock.succeed"),
+        ("sync folder", "file._begin_log"),
     ],
 )
 def test_each_sync_is_needed(trace: Trace, kind: str, caller: str) -> None:

@@ -36,7 +36,6 @@ class ColumnBuffer:
         self.rows = 0
         """Rows appended so far."""
         self._file = file
-        self._compressor: Compressor | None = None
         self._tail = np.zeros(spec.chunk_shape, dtype=spec.dtype)
         if stored is None:
             text = jsonable.dumps(spec.to_json()).encode("ascii")
@@ -153,9 +152,7 @@ class ColumnBuffer:
         if is_zero(chunk):
             self._file.add(Kind.ZEROS, self.spec.path, first, rows)
         else:
-            if self._compressor is None:
-                self._compressor = Compressor(self.spec)
-            frame = self._compressor.frame(chunk)
+            frame = self._file.compressor(self.spec).frame(chunk)
             self._file.add(Kind.CHUNK, self.spec.path, first, rows, frame)
         self._logged = first + rows
 

@@ -9,11 +9,26 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from gymbag.errors import FileError, NoSuchFile, NotAStore
 
 _sync = getattr(os, "fdatasync", os.fsync)
+
+
+@contextmanager
+def told(filename: str) -> Iterator[None]:
+    """Tell a failure of the system's as one of the file's."""
+    try:
+        yield
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(
+            f"{filename}: cannot be written ({error.strerror}); everything up to the last commit "
+            "is kept"
+        ) from error
 
 
 def open_plain(filename: str) -> int:

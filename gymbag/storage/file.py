@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 
 from gymbag.errors import FileBusy, FileError, RecordingWarning
 from gymbag.storage import disk, lock, log, pytables, undo
+from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.footer import (
     CHUNK,
     Footer,
@@ -75,6 +76,7 @@ class StepFile:
         self.recovered: Snapshot | None = None
         """What was found, if the last writer died."""
         self.closed = False
+        self._compressors: dict[Any, Compressor] = {}
         self.failed: FileError | None = None
         """Why nothing can be added any more."""
         descriptor, found = lock.acquire(filename)
@@ -138,6 +140,13 @@ class StepFile:
         with self._failing():
             self._log.add(kind, path, first, count, data, provisional=provisional)
 
+    def compressor(self, spec: ColumnSpec) -> Compressor:
+        """Return what makes the frames of a column; columns that are alike share it."""
+        kind = spec.table, spec.dtype, spec.chunk_shape, spec.compression
+        if kind not in self._compressors:
+            self._compressors[kind] = Compressor(spec)
+        return self._compressors[kind]
+
     def commit(self) -> None:
         """Make all that the recordings have count, should this process be killed.
 
@@ -179,16 +188,11 @@ class StepFile:
         if self.failed is not None:
             raise self.failed
         try:
-            yield
+            with disk.told(self.filename):
+                yield
         except FileError as error:
             self.failed = error
             raise
-        except OSError as error:
-            self.failed = FileError(
-                f"{self.filename}: cannot be written ({error.strerror}); everything up to the "
-                "last commit is kept"
-            )
-            raise self.failed from error
 
     def checkpoint_if_due(self) -> None:
         """Bring the file up to date if the log has grown large.
@@ -214,7 +218,7 @@ class StepFile:
             FileBusy: another program has the file open. The log keeps everything.
             FileError: it could not be written. The log keeps everything.
         """
-        with self.lock:
+        with self.lock, disk.told(self.filename):
             if self.failed is None:
                 self.commit()
             # What is provisional stays in the log alone, and is to be no less safe than the rest.
@@ -262,16 +266,23 @@ class StepFile:
 
     def _begin_log(self) -> None:
         """Put a new log in the place of the old; what is provisional goes along."""
-        descriptor = lock.successor(self.filename)
         old = self._log
-        self._log = LogWriter(old.path, descriptor, log.HEADER_BYTES, old.sequence)
-        for piece in log.read_log(old.descriptor, old.sequence).pieces:
-            data = disk.read_at(old.descriptor, piece.nbytes, piece.offset)
-            kind, provisional = Kind(piece.kind), piece.provisional
-            self._log.add(kind, piece.path, piece.first, piece.rows, data, provisional=provisional)
-        self._log.commit()
-        self._log.sync()
-        lock.succeed(self.filename, old.descriptor)
+        descriptor = lock.successor(self.filename)
+        try:
+            new = LogWriter(old.path, descriptor, log.HEADER_BYTES, old.sequence)
+            for piece in log.read_log(old.descriptor, old.sequence).pieces:
+                data = disk.read_at(old.descriptor, piece.nbytes, piece.offset)
+                kind, provisional = Kind(piece.kind), piece.provisional
+                new.add(kind, piece.path, piece.first, piece.rows, data, provisional=provisional)
+            new.commit()
+            new.sync()
+            lock.succeed(self.filename)
+        except BaseException:
+            lock.release(descriptor)
+            raise
+        self._log = new
+        lock.release(old.descriptor)
+        disk.sync_folder(old.path)
 
     def close(self) -> None:
         """Bring the file up to date, remove the log, and let go of the file.
@@ -351,7 +362,8 @@ def open_to_write(filename: str | os.PathLike[str]) -> StepFile:
     with _open_lock:
         file = _open.get(path)
         if file is None or file.pid != os.getpid():
-            file = _open[path] = StepFile(path)
+            with disk.told(path):
+                file = _open[path] = StepFile(path)
         file.users += 1
         return file
 

@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from datetime import datetime
+from typing import Any
 
 from gymbag.errors import FileBusy, FileError, NoSuchFile
 from gymbag.storage import disk, log
@@ -47,10 +48,20 @@ def acquire(filename: str) -> tuple[int, bool]:
             # Asked again: between the two looks in `_open` somebody may have made it, and died.
             found = os.fstat(descriptor).st_size >= log.HEADER_BYTES
             left = {**log.read_holder(descriptor), RECOVERING: os.getpid()}
-            header = log.header(left if found else holder_of_mine())
-            disk.write_at(descriptor, (header,), 0)
+            _write_holder(descriptor, path, left if found else holder_of_mine(), new=not found)
             return descriptor, found
         os.close(descriptor)
+
+
+def _write_holder(descriptor: int, path: str, holder: dict[str, Any], *, new: bool) -> None:
+    """Write who holds a log; a new one that cannot be written to is removed."""
+    try:
+        disk.write_at(descriptor, (log.header(holder),), 0)
+    except BaseException:
+        if new:
+            os.unlink(path)
+        release(descriptor)
+        raise
 
 
 RECOVERING = "recovering"
@@ -72,17 +83,15 @@ def successor(filename: str) -> int:
     path = filename + log.SUFFIX + "-next"
     descriptor = os.open(path, FLAGS | os.O_CREAT | os.O_TRUNC, 0o666)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    disk.write_at(descriptor, (log.header(holder_of_mine()),), 0)
     _held.add(descriptor)
+    _write_holder(descriptor, path, holder_of_mine(), new=True)
     return descriptor
 
 
-def succeed(filename: str, old: int) -> None:
-    """Put a successor in the place of the log, and give up the lock on the old one."""
+def succeed(filename: str) -> None:
+    """Put a successor in the place of the log."""
     path = filename + log.SUFFIX
     disk.replace(path + "-next", path)
-    disk.sync_folder(path)
-    release(old)
 
 
 def release(descriptor: int) -> None:
