@@ -170,7 +170,8 @@ class Snapshot:
         self.contents = Contents([], -1, 0, {})
         self.descriptor = self.log_descriptor = -1
         self._alive = alive
-        deadline = time.monotonic() + PATIENCE
+        # A writer has nobody to wait for: what is in its way is its own, and stays there.
+        deadline = time.monotonic() + (PATIENCE if alive is None else 0)
         while not self._read(max_bytes):
             self.close()
             if time.monotonic() > deadline:
