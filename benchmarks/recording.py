@@ -9,8 +9,8 @@ same seed and the same random actions. The result goes to ``results/recording.js
 ``--gymbag-0.4.9`` installs the recorder of 2017, ``--gym-recording PATH`` says where the
 original gym_recording lies.
 
-Recordings go below the system's temporary directory (``TMPDIR`` changes it). Nothing is forced
-to the disk by any recorder, and none is asked to.
+Recordings go below the system's temporary directory (``TMPDIR`` changes it). gymbag syncs what it
+commits, with its default durability; the other recorders sync nothing.
 
 This module imports neither NumPy nor an environment: a process inherits the peak memory of the
 one that starts it, and a large one would hide what the recorders use.

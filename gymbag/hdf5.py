@@ -178,8 +178,12 @@ class _Recording:
             self.writer.append_provisional(running)
 
     def _write_all(self) -> None:
-        while self.builder.pending > self.builder.running:
-            self._write()
+        """Hand over the rows that are here now; those that come meanwhile are provisional."""
+        rows = self.builder.pending - self.builder.running
+        while rows > 0:
+            block = self.builder.take()
+            self.writer.append(block)
+            rows -= block.rows
 
     def secure(self) -> None:
         """Make all that is recorded safe from a kill and from a power cut."""
