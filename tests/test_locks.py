@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import h5py
 import numpy as np
 import pytest
@@ -309,3 +310,32 @@ def test_what_cannot_be_recovered_can_be_read(
     store = check(filename, rows=40)
     assert store.episodes[-1].ended == "interrupted"
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_log_is_not_applied_to_another_file(tmp_path: Path) -> None:
+    def record(filename: Path, *, episodes: int) -> gymbag.RecordEnv:
+        env = gymbag.record_hdf5(gymnasium.make("CartPole-v1"), filename)
+        for _ in range(episodes):
+            env.reset(seed=1)
+            env.step(0)
+        return env
+
+    for name, episodes in (("a.h5", 2), ("b.h5", 3)):
+        record(tmp_path / name, episodes=episodes).close()
+    env = record(tmp_path / "a.h5", episodes=1)
+    env.recorder._recording.file.commit()
+    log = (tmp_path / "a.h5-wal").read_bytes()
+    env.close()
+    for other in ((tmp_path / "b.h5").read_bytes(), b""):
+        (tmp_path / "c.h5").write_bytes(other)
+        (tmp_path / "c.h5-wal").write_bytes(log)
+        with pytest.raises(FileError, match="does not belong"):
+            gymbag.open(tmp_path / "c.h5")
+        with pytest.raises(FileError, match="does not belong"):
+            record(tmp_path / "c.h5", episodes=0)
+        assert (tmp_path / "c.h5").read_bytes() == other
+        assert (tmp_path / "c.h5-wal").exists()
+    (tmp_path / "c.h5").unlink()
+    with pytest.raises(FileError, match="does not belong"):
+        record(tmp_path / "c.h5", episodes=0)
+    assert not (tmp_path / "c.h5").exists()

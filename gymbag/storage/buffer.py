@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from gymbag.schema import jsonable
 from gymbag.schema.slabs import Packed, Packing, Parts
 from gymbag.storage.columns import ColumnSpec
-from gymbag.storage.file import StepFile, is_zero
-from gymbag.storage.frames import Compressor, pack, unpack_frame
+from gymbag.storage.file import StepFile
+from gymbag.storage.frames import Compressor, is_zero, pack, unpack_frame
 from gymbag.storage.log import Kind
 from gymbag.storage.snapshot import StoredColumn
 

@@ -49,7 +49,7 @@ from gymbag.storage.footer import (
     outside_chunks,
 )
 from gymbag.storage.foreign import check_before_writing, note_sound
-from gymbag.storage.frames import Compressor
+from gymbag.storage.frames import Compressor, is_zero
 from gymbag.storage.log import Kind, LogWriter
 from gymbag.storage.snapshot import Snapshot, StoredColumn
 
@@ -80,9 +80,12 @@ class StepFile:
         self.failed: FileError | None = None
         """Why nothing can be added any more."""
         descriptor, found = lock.acquire(filename)
+        made = not os.path.exists(filename)
         try:
             self._open(descriptor, found)
         except BaseException:
+            if made and os.path.exists(filename):
+                disk.unlink(filename)
             if not found:
                 disk.unlink(filename + log.SUFFIX)
             lock.release(descriptor)
@@ -106,6 +109,8 @@ class StepFile:
                 self.recovered = snapshot
             self._bring_up(snapshot)
             self._begin_log()
+        else:
+            lock.name_base(descriptor, self._footer.state)
 
     def _put_back(self) -> None:
         """Undo what HDF5 left half done."""
@@ -267,7 +272,7 @@ class StepFile:
     def _begin_log(self) -> None:
         """Put a new log in the place of the old; what is provisional goes along."""
         old = self._log
-        descriptor = lock.successor(self.filename)
+        descriptor = lock.successor(self.filename, self._footer.state)
         try:
             new = LogWriter(old.path, descriptor, log.HEADER_BYTES, old.sequence)
             for piece in log.read_log(old.descriptor, old.sequence).pieces:
@@ -340,11 +345,6 @@ def _chunks(column: StoredColumn, places: NDArray[Any], crcs: dict[int, int]) ->
     for number, crc in crcs.items():
         chunks["crc"][number] = crc
     return chunks
-
-
-def is_zero(chunk: NDArray[Any]) -> bool:
-    """Return whether all bytes are zero; the first row mostly tells, at a fraction of the cost."""
-    return not (chunk[:1].view(np.uint8).any() or chunk.view(np.uint8).any())
 
 
 _open: dict[str, StepFile] = {}

@@ -64,6 +64,11 @@ class Footer:
     columns: Mapping[str, IndexedColumn]
     """By path."""
 
+    @property
+    def state(self) -> list[int]:
+        """What tells this state of this file from any other."""
+        return [self.sequence, self.digest]
+
     def to_bytes(self) -> bytes:
         """Return what is to stand at `end`."""
         columns = [

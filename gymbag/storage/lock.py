@@ -78,13 +78,19 @@ def is_recovering(descriptor: int) -> bool:
 ADVICE = "close that recording first, or record to another file"
 
 
-def successor(filename: str) -> int:
+def name_base(descriptor: int, base: list[int]) -> None:
+    """Write into the header of a log which state of the file it goes on from."""
+    holder = {**log.read_holder(descriptor), log.BASE: base}
+    disk.write_at(descriptor, (log.header(holder),), 0)
+
+
+def successor(filename: str, base: list[int]) -> int:
     """Return a new log that is locked already, under a name of its own; see `succeed`."""
     path = filename + log.SUFFIX + "-next"
     descriptor = os.open(path, FLAGS | os.O_CREAT | os.O_TRUNC, 0o666)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     _held.add(descriptor)
-    _write_holder(descriptor, path, holder_of_mine(), new=True)
+    _write_holder(descriptor, path, {**holder_of_mine(), log.BASE: base}, new=True)
     return descriptor
 
 

@@ -38,6 +38,8 @@ RECORD = struct.Struct("<4sIQQB")
 RECORD_MARK = b"GBR2"
 PIECE = struct.Struct("<BBHQII")
 """Kind, provisional, bytes of the path, first row, rows, bytes."""
+BASE = "base"
+"""Stands in the header: which state of the file the log goes on from, by `Footer.state`."""
 BUFFERED = 1 << 20
 """So many bytes of pieces are written at once."""
 

@@ -26,9 +26,8 @@ from gymbag.schema.columns import ROWS
 from gymbag.storage import disk, pytables
 from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.compression import TABLE, TEXT, Compression, Policy
-from gymbag.storage.file import is_zero
 from gymbag.storage.footer import CHUNK, Footer, IndexedColumn, digest_of
-from gymbag.storage.frames import Compressor
+from gymbag.storage.frames import Compressor, is_zero
 from gymbag.storage.names import EPISODES, META, STEPS, escape
 from gymbag.storage.snapshot import StoredColumn
 from gymbag.storage.survey import Part, conform, present

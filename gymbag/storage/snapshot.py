@@ -237,10 +237,23 @@ class Snapshot:
             # Asked before the log is read: of a writer that dies meanwhile the log may go on.
             alive = writer_lives(self.log_descriptor) if self._alive is None else self._alive
             self.contents = log.read_log(self.log_descriptor, self.footer.sequence)
+            self._check_log()
             for piece in self.contents.pieces:
                 if not (piece.provisional and alive):
                     self._add(piece, columns, max_bytes)
         self.columns = columns
+
+    def _check_log(self) -> None:
+        """Check that the log goes on from this file, and not from one that was here before."""
+        base = self.contents.holder.get(log.BASE)
+        ahead = self.contents.sequence > self.footer.sequence
+        # Of a file whose index another program cut off, the state is not known.
+        if ahead and base is not None and self.checked and base != self.footer.state:
+            path = self.filename + log.SUFFIX
+            raise FileError(
+                f"{path}: does not belong to the {self.filename} that is here now, but to one that "
+                "was here before; put that back, or remove the log if you do not need what it holds"
+            )
 
     def _add(self, piece: Piece, columns: dict[str, StoredColumn], max_bytes: int) -> None:
         if piece.kind == Kind.COLUMN:
