@@ -14,12 +14,10 @@ costs nothing before that; a power cut nothing before the log was synced.
 2. HDF5 opens the file, and is given the chunks from the log. It is closed; the footer, which says
    where all chunks are, is written behind it; the file is synced.
 3. The journal is removed. This is the moment at which the checkpoint counts.
-4. A new log takes the place of the old one. Should that not come to pass, no harm is done: the
-   footer says up to which record the log is in the file.
+4. A new log takes the place of the old one, of which the footer says how far it is in the file.
 
 **Recovery**, by the next one who opens the file and gets the lock on the log: a whole journal is
-put back, one that is not whole is removed, and there is a checkpoint of what the log holds. All of
-that may be interrupted, and is done again.
+put back, one that is not whole is removed, and there is a checkpoint of what the log holds.
 
 The steps 1 to 3 rest on one fact: HDF5 never touches a full chunk once it is written.
 """
@@ -243,9 +241,15 @@ class StepFile:
             self._put_back()
             raise
         disk.unlink(path)
-        disk.sync_folder(path)
         self._footer = footer
         note_sound(self._descriptor, footer, self.taken)
+        try:
+            # Should there be no room for a new log, the old one goes on from here.
+            lock.name_base(self._log.descriptor, footer.state)
+            disk.sync_folder(path)
+        except OSError as error:
+            self.failed = self.failed or FileError(f"{self.filename}: {error.strerror}")
+            raise
 
     def _store(self, committed: Snapshot, patience: float) -> Footer:
         known = self._footer.columns
