@@ -244,9 +244,9 @@ class StepFile:
         self._footer = footer
         note_sound(self._descriptor, footer, self.taken)
         try:
+            disk.sync_folder(path)
             # Should there be no room for a new log, the old one goes on from here.
             lock.name_base(self._log.descriptor, footer.state)
-            disk.sync_folder(path)
         except OSError as error:
             self.failed = self.failed or FileError(f"{self.filename}: {error.strerror}")
             raise
