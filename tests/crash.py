@@ -21,21 +21,21 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from unittest import mock
 
 import numpy as np
 
-from gymbag.storage import disk, file, footer, pytables
+from gymbag.storage import disk, file, footer, log, pytables
 
 SECTOR = 512
 Kind = Literal["write", "cut", "hdf5", "sync", "make", "rename", "remove", "sync folder", "mark"]
 Folder = dict[str, bytes]
-Way = Literal["kept", "lost", "data lost", "names lost", "sectors"]
-WAYS: tuple[Way, ...] = ("kept", "lost", "data lost", "names lost", "sectors")
-"""What a power cut does to that which was not synced."""
+Way = Literal["kept", "lost", "data lost", "names lost", "some", "sectors"]
+WAYS: tuple[Way, ...] = ("kept", "lost", "data lost", "names lost", "some", "sectors")
+"""What a power cut does to that which was not synced: "some" takes changes as a whole."""
 
 
 class Op(NamedTuple):
@@ -62,6 +62,8 @@ class Trace:
     inodes: dict[int, int] = field(default_factory=dict)
     """Our numbers of the files, by the system's."""
     files: int = 0
+    calls: Any = None
+    """What was recorded, for those who compare."""
 
     def mark(self, kind: str, promise: Any) -> None:
         """Note that something is promised: "trying", "kill" or "power"."""
@@ -69,7 +71,7 @@ class Trace:
 
     def without(self, leave_out: Callable[[Op], bool]) -> Trace:
         """Return what a process had done that leaves some of it out."""
-        return Trace([op for op in self.ops if not leave_out(op)], dict(self.inodes), self.files)
+        return replace(self, ops=[op for op in self.ops if not leave_out(op)])
 
     def moments(self) -> list[int]:
         """Return the numbers of the changes."""
@@ -78,9 +80,9 @@ class Trace:
     def killed(self, at: int, rng: random.Random | None = None) -> Trace:
         """Return what was done up to a change, and a random part of it if `rng` is given."""
         ops = self.ops[:at]
-        if rng is not None:
+        if rng is not None and at < len(self.ops):
             ops += _torn(self.ops[at], self.content(at), rng)
-        return Trace(ops, {}, self.files)
+        return replace(self, ops=ops, inodes={})
 
     def content(self, at: int) -> bytes:
         """Return what the file of a change held before it."""
@@ -138,7 +140,7 @@ def _rename(names: dict[str, int], op: Op) -> None:
 
 
 def _name_survives(way: Way, rng: random.Random) -> bool:
-    if way == "sectors":
+    if way in ("some", "sectors"):
         return rng.random() < 0.5
     return way in ("kept", "data lost")
 
@@ -147,8 +149,10 @@ def _survives(before: bytes, after: bytes, op: Op, way: Way, rng: random.Random)
     """Return what may be left of a change to a file that was not synced."""
     if way in ("kept", "names lost"):
         return after
-    if way in ("lost", "data lost"):
+    if way in ("lost", "data lost") or (way == "some" and rng.random() < 0.5):
         return before
+    if way == "some":
+        return after
     if op.kind == "hdf5":
         return _half_changed(before, after, rng, op.offset)
     # Each sector on its own; the length may have reached the disk before or after them.
@@ -305,7 +309,8 @@ def _rebuilt(ops: list[Op]) -> dict[str, int]:
 def _caller() -> str:
     """Return who called `disk`, as the name of its module and of its function."""
     frame = sys._getframe()
-    while frame.f_code.co_filename == __file__:
+    # Of a log's own `sync` its caller is of interest, for there is more than one.
+    while frame.f_code.co_filename == __file__ or frame.f_code is log.LogWriter.sync.__code__:
         assert frame.f_back is not None
         frame = frame.f_back
     return f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}"

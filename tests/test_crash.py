@@ -12,155 +12,19 @@ import random
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
 import tables
-from gymnasium import spaces
 
 import gymbag
-from gymbag.storage import compression, file, foreign, writer
-from gymbag.storage.compression import Compression
-from tests.crash import WAYS, Folder, Trace, Way, promises_noted, watched
-
-SPACES = {
-    "wide": (spaces.Box(0, 255, (40, 40, 3), np.uint8), spaces.Discrete(3)),
-    "ragged": (spaces.Sequence(spaces.Box(-1, 1, (2,), np.float32)), spaces.Discrete(3)),
-}
-Calls = dict[str, list[Any]]
-"""What was done to each data set: None for a close, "reset", or a step's number and end."""
-Plan = list[tuple[str, Any]]
-
-
-def plan() -> list[Plan]:
-    """Return what is done, opening after opening: which data set, and what.
-
-    Commits, syncs and checkpoints; late info keys and JSON cells; a reset without a step, one in
-    mid-episode, options; two data sets at once; chunks of 4 rows that are filled and are not.
-    """
-    first: Plan = [("wide", "reset"), *[("wide", i) for i in range(3)], ("", "sync")]
-    first += [*[("wide", i) for i in range(3, 7)], ("", "commit"), ("wide", "end")]
-    first += [("wide", "reset"), ("ragged", "reset"), ("wide", 7), ("ragged", 1), ("", "sync")]
-    first += [("ragged", 2), ("ragged", "reset"), ("", "checkpoint"), ("ragged", 3)]
-    first += [("wide", 8), ("", "commit"), ("wide", "reset"), ("wide", "reset"), ("wide", 9)]
-    second: Plan = [("ragged", "reset"), ("ragged", 4), ("", "sync"), ("", "checkpoint")]
-    second += [("ragged", i) for i in range(5, 12)] + [("", "sync"), ("ragged", "end")]
-    third: Plan = [("wide", "reset"), ("wide", 10), ("", "commit"), ("wide", 11), ("wide", "end")]
-    return [first, second, third]
-
-
-def value(name: str, number: int) -> Any:
-    if name == "wide":
-        return np.full((40, 40, 3), number % 251, np.uint8)
-    return tuple(np.full(2, number / 1000 + k / 7, np.float32) for k in range(number % 3))
-
-
-def info(number: int) -> dict[str, Any]:
-    """Return an info whose keys come one after another, one of them no column's."""
-    found: dict[str, Any] = {"number": number} if number > 2 else {}
-    return found | ({"list": [number, {"deep": None}]} if number % 4 == 3 else {})
-
-
-def expected(name: str, calls: list[Any]) -> list[list[Any]]:
-    """Return the episodes that calls amount to, if nothing follows."""
-    episodes: list[list[Any]] = []
-    running = False
-    for number, call in enumerate(calls):
-        if running and call in ("reset", None):
-            _cut_off(episodes, "reset" if call == "reset" else "closed")
-            running = False
-        if call == "reset":
-            row = (value(name, number), None, math.nan, False, False, info(number))
-            episodes.append([_options(number), "", row])
-            running = True
-        elif call is not None:
-            ends = call == "end"
-            row = (value(name, number), number % 3, number / 8, ends, False, info(number))
-            episodes[-1].append(row)
-            if ends:
-                episodes[-1][1] = "terminated"
-                running = False
-    if running:
-        _cut_off(episodes, "interrupted")
-    return episodes
-
-
-def _cut_off(episodes: list[list[Any]], ended: str) -> None:
-    if len(episodes[-1]) == 3:
-        episodes.pop()
-        return
-    episodes[-1][1] = ended
-    *most, last = episodes[-1]
-    episodes[-1] = [*most, (*last[:4], True, last[5])]
-
-
-def _options(number: int) -> dict[str, Any] | None:
-    return {"at": number} if number % 2 else None
-
-
-@contextmanager
-def small_chunks() -> Iterator[None]:
-    table = Compression("zstd", 1, True, 4, 4)
-    with ExitStack() as stack:
-        for place, name, small in (
-            (compression, "CHUNK_ROWS", 4),
-            (writer, "TABLE", table),
-            (writer, "TEXT", table),
-            (file, "check_before_writing", lambda *_: frozenset()),
-        ):
-            stack.enter_context(mock.patch.object(place, name, small))
-        yield
-
-
-def perform(filename: Path, what: Plan, calls: Calls) -> None:
-    """Do what is planned, from the opening of the file to its end."""
-    recorders: dict[str, gymbag.HDF5Recorder] = {}
-    for name, do in what:
-        if not name:
-            recording = next(iter(recorders.values()))._recording
-            {
-                "commit": recording.file.commit,
-                "sync": recording.secure,
-                "checkpoint": recording.file.checkpoint,
-            }[do]()
-            continue
-        if name not in recorders:
-            recorders[name] = gymbag.HDF5Recorder(filename, *SPACES[name], name, durability="close")
-        done = calls.setdefault(name, [])
-        number = len(done)
-        observation, about = value(name, number), info(number)
-        done.append(do)
-        if do == "reset":
-            options = _options(number)
-            recorders[name].on_reset(float(number), observation, about, options=options)
-        else:
-            step = (observation, number % 3, number / 8, do == "end", False, about)
-            recorders[name].on_step(float(number), *step)
-    for name, recorder in recorders.items():
-        calls[name].append(None)
-        recorder.on_close()
-
-
-def make(folder: Path) -> Trace:
-    """Return all that the whole plan does to a folder."""
-    trace, calls = Trace(), Calls()
-    filename = folder / "x.h5"
-
-    def visible() -> dict[str, int]:
-        return {name: len(done) for name, done in calls.items()}
-
-    with small_chunks(), promises_noted(trace, visible):
-        for part in plan():
-            with watched(folder, trace):
-                perform(filename, part, calls)
-    trace.mark("trying", visible())
-    trace.calls = calls  # type: ignore[attr-defined]
-    return trace
+from gymbag.storage import file, foreign
+from gymbag.storage.snapshot import Snapshot
+from tests.crash import WAYS, Folder, Trace, Way, watched
+from tests.crash_plan import SPACES, Calls, Plan, expected, make, perform, small_chunks, value
 
 
 def check(
@@ -195,9 +59,12 @@ def check(
             *found, last = _read(filename, name)
             assert _same(found, kept)
             assert len(last[2:]) == rows
+        assert [path.name for path in Path(place).iterdir() if "next" not in path.name] == ["x.h5"]
+        snapshot = Snapshot(str(filename))
         with tables.open_file(filename) as hdf5:
-            rows = hdf5.get_node("/wide/steps").nrows
-            assert hdf5.get_node("/wide/observation").shape[0] == rows
+            for path, column in snapshot.columns.items():
+                leaf = hdf5.get_node(path)[:]
+                assert leaf.tobytes() == column.read(0, column.rows).tobytes(), path
         assert gymbag.verify(filename)
 
 
@@ -249,7 +116,9 @@ def promised(trace: Trace, at: int, kind: str) -> dict[str, int]:
 
 def tried(trace: Trace, at: int) -> dict[str, int]:
     """Return the most that can be there at a change."""
-    return next((op.promise for op in trace.ops[at:] if op.caller == "trying"), {})
+    tries = [i for i, op in enumerate(trace.ops) if op.caller == "trying"]
+    promise: dict[str, int] = trace.ops[next((i for i in tries if i >= at), tries[-1])].promise
+    return promise
 
 
 def walk(trace: Trace, points: list[int], seed: int) -> Counter[str]:
@@ -257,7 +126,7 @@ def walk(trace: Trace, points: list[int], seed: int) -> Counter[str]:
     counts: Counter[str] = Counter()
     for at in points:
         rng = random.Random(f"{seed} {at}")
-        calls, most = trace.calls, tried(trace, at)  # type: ignore[attr-defined]
+        calls, most = trace.calls, tried(trace, at)
         for dead in (trace.killed(at), trace.killed(at, rng)):
             check(dead.folder(), calls, promised(trace, at, "kill"), most)
         cut_power(trace, at, seed)
@@ -273,7 +142,7 @@ def cut_power(
     least, most = promised(trace, at, "power"), tried(trace, at)
     for way in ways:
         dark = trace.killed(at, rng).after_power_cut(way, rng)
-        check(dark, trace.calls, least, most, onward=onward)  # type: ignore[attr-defined]
+        check(dark, trace.calls, least, most, onward=onward and way in ("kept", "sectors"))
 
 
 @pytest.fixture(scope="module")
@@ -282,55 +151,131 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
 
 
 def test_nothing_committed_is_lost(trace: Trace) -> None:
-    counts = walk(trace, trace.moments()[::8], seed=0)
-    assert counts["kills"] > 20
+    counts = walk(trace, trace.moments()[::14], seed=0)
+    assert counts["kills"] > 15
 
 
-def test_nothing_is_lost_if_the_recovery_dies_too(trace: Trace, tmp_path: Path) -> None:
-    moments = trace.moments()
-    for number, at in enumerate(moments[len(moments) // 3 :: len(moments) // 4]):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        dead = trace.killed(at)
-        for name, content in dead.folder().items():
-            (folder / name).write_bytes(content)
-        with small_chunks(), watched(folder, dead), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            gymbag.list_datasets(folder / "x.h5")
-        for again in range(at, len(dead.ops), 3):
+def recovery(trace: Trace, at: int, folder: Path, rng: random.Random | None = None) -> Trace:
+    """Return what a process did that was killed at a change, and then the recovery."""
+    dead = trace.killed(at, rng)
+    for name, content in dead.folder().items():
+        (folder / name).write_bytes(content)
+    with small_chunks(), watched(folder, dead), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gymbag.list_datasets(folder / "x.h5")
+    # Whoever has seen the file may count on what is in it.
+    dead.mark("power", promised(trace, at, "kill"))
+    dead.mark("trying", tried(trace, at))
+    return dead
+
+
+def walk_recoveries(trace: Trace, points: list[int], seed: int, every: int) -> Counter[str]:
+    """Check kills and power cuts in the recoveries from kills at and in these changes."""
+    counts: Counter[str] = Counter()
+    for at in points:
+        rng = random.Random(f"{seed} {at} again")
+        if not any(name == "x.h5" for name in trace.killed(at).folder()):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            dead = recovery(trace, at, Path(folder), rng)
+        changes = [i for i in dead.moments() if i >= at]
+        for again in [*changes[::every], len(dead.ops)]:
             least, most = promised(trace, at, "kill"), tried(trace, at)
-            check(dead.killed(again).folder(), trace.calls, least, most)  # type: ignore[attr-defined]
+            check(dead.killed(again, rng).folder(), trace.calls, least, most)
+            ways: tuple[Way, ...] = ("data lost", rng.choice(WAYS), "sectors")
+            cut_power(dead, again, seed, ways=ways)
+            counts += Counter({"recoveries' kills": 1, "recoveries' power cuts": len(ways)})
+    return counts
+
+
+def test_nothing_is_lost_if_the_recovery_dies_too(trace: Trace) -> None:
+    changed = [at for at in trace.moments() if trace.ops[at].kind == "hdf5"]
+    counts = walk_recoveries(trace, [changed[1], changed[-1]], 0, every=8)
+    assert counts["recoveries' kills"] > 6
+
+
+def test_a_log_that_goes_on_for_want_of_room_is_not_taken_for_anothers(trace: Trace) -> None:
+    callers = [trace.ops[at].caller for at in trace.moments()]
+    after = [
+        number
+        for number, (one, two, three) in enumerate(
+            zip(callers, callers[1:], callers[2:], strict=False)
+        )
+        if (one, two) == ("file._bring_up", "lock.name_base")
+        and three not in ("lock.successor", "file.close")
+    ]
+    assert len(after) == 1
+    moments = trace.moments()[after[0] + 2 :][:6]
+    for at, seed in product(moments, range(3)):
+        cut_power(trace, at, seed, ways=("some", "sectors"), onward=False)
 
 
 @pytest.mark.parametrize(
     ("kind", "caller"),
     [
-        ("sync", "log.sync"),
+        ("sync", "file.sync"),
+        ("sync", "file.checkpoint"),
+        ("sync", "file._replace_log"),
         ("sync", "file._store"),
         ("sync", "undo.write_undo"),
         ("sync folder", "undo.write_undo"),
         ("sync folder", "file._open"),
         ("sync folder", "file._bring_up"),
-        ("sync folder", "file._begin_log"),
+        ("sync folder", "file._replace_log"),
     ],
 )
 def test_each_sync_is_needed(trace: Trace, kind: str, caller: str) -> None:
-    needed = Trace([op for op in trace.ops if not (op.kind == kind and op.caller == caller)])
-    needed.calls = trace.calls  # type: ignore[attr-defined]
-    assert len(needed.ops) < len(trace.ops)
+    careless = trace.without(lambda op: op.kind == kind and op.caller == caller)
+    assert len(careless.ops) < len(trace.ops)
     with pytest.raises((AssertionError, gymbag.FileError)):
-        cut_power_often(needed)
+        cut_power_often(careless)
 
 
-def cut_power_often(trace: Trace) -> None:
+def test_the_journal_is_needed(trace: Trace) -> None:
+    journals = {op.inode for op in trace.ops if op.kind == "make" and op.name == "x.h5-undo"}
+    careless = trace.without(lambda op: op.inode in journals or op.name == "x.h5-undo")
+    changed = [at for at in careless.moments() if careless.ops[at].kind == "hdf5"]
+    with pytest.raises((AssertionError, gymbag.FileError)):
+        walk(careless, changed, seed=0)
+
+
+def test_the_sync_of_what_is_put_back_is_needed(trace: Trace, tmp_path: Path) -> None:
+    changed = [at for at in trace.moments() if trace.ops[at].kind == "hdf5"][-1]
+    dead = recovery(trace, changed, tmp_path, random.Random(1))
+    careless = dead.without(lambda op: op.caller == "undo.put_back" and op.kind == "sync")
+    assert len(careless.ops) < len(dead.ops)
+    with pytest.raises((AssertionError, gymbag.FileError)):
+        cut_power_often(careless, since=changed)
+
+
+def cut_power_often(trace: Trace, since: int = 0) -> None:
     """Cut the power everywhere, and in the ways that leave most to chance where files change."""
-    for at in trace.moments()[::2]:
+    moments = [at for at in trace.moments() if at >= since]
+    for at in moments[::2]:
         cut_power(trace, at, 0, ways=("names lost", "lost"), onward=False)
     changes = ("rename", "remove", "hdf5", "cut")
     for seed in range(20):
-        for at in trace.moments():
+        for at in moments:
             if any(op.kind in changes for op in trace.ops[max(0, at - 4) : at]):
-                cut_power(trace, at, seed, ways=("sectors", "data lost"), onward=False)
+                cut_power(trace, at, seed, ways=("sectors", "data lost", "some"), onward=False)
+
+
+def test_a_recorder_that_was_closed_is_complete_though_another_is_open(tmp_path: Path) -> None:
+    filename, copy = tmp_path / "x.h5", tmp_path / "copy"
+    copy.mkdir()
+    both = {
+        name: gymbag.HDF5Recorder(filename, *SPACES[name], name, durability="close")
+        for name in SPACES
+    }
+    both["wide"].on_reset(0.0, value("wide", 0), {})
+    both["wide"].on_step(1.0, value("wide", 1), 0, 1.0, True, False, {})
+    both["wide"].on_close()
+    for path in tmp_path.glob("x.h5*"):
+        (copy / path.name).write_bytes(path.read_bytes())
+    both["ragged"].on_close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert [len(episode) for episode in gymbag.open(copy / "x.h5", "wide").episodes] == [1]
 
 
 def main() -> None:
@@ -342,6 +287,7 @@ def main() -> None:
         counts: Counter[str] = Counter()
         for seed in range(arguments.seeds):
             counts += walk(trace, trace.moments(), seed)
+            counts += walk_recoveries(trace, trace.moments()[seed % 8 :: 8], seed, every=2)
     print(", ".join(f"{count} {name}" for name, count in counts.items()), "; lost 0, unopenable 0")
 
 

@@ -27,29 +27,25 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gymbag.errors import FileBusy, FileError, RecordingWarning
 from gymbag.storage import disk, lock, log, pytables, undo
 from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.footer import (
-    CHUNK,
     Footer,
     IndexedColumn,
     digest_of,
     outside_chunks,
 )
 from gymbag.storage.foreign import check_before_writing, note_sound
-from gymbag.storage.frames import Compressor, is_zero
+from gymbag.storage.frames import Compressor
 from gymbag.storage.log import Kind, LogWriter
-from gymbag.storage.snapshot import Snapshot, StoredColumn
+from gymbag.storage.merge import all_chunks, new_frames
+from gymbag.storage.snapshot import Snapshot
 
 PATIENCE = 1.0
 """Seconds to wait for another program that has the file open; it may only be having a look."""
@@ -77,19 +73,25 @@ class StepFile:
         self._compressors: dict[Any, Compressor] = {}
         self.failed: FileError | None = None
         """Why nothing can be added any more."""
-        descriptor, found = lock.acquire(filename)
+        self._descriptor = -1
+        self._locked, found = lock.acquire(filename)
         made = not os.path.exists(filename)
         try:
-            self._open(descriptor, found)
+            self._open(found)
         except BaseException:
             if made and os.path.exists(filename):
                 disk.unlink(filename)
             if not found:
                 disk.unlink(filename + log.SUFFIX)
-            lock.release(descriptor)
+            self._let_go()
             raise
 
-    def _open(self, descriptor: int, found: bool) -> None:
+    def _let_go(self) -> None:
+        lock.release(self._locked)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def _open(self, found: bool) -> None:
         self._descriptor = disk.open_to_change(self.filename)
         # What is synced in the file and its log is of no use if a power cut takes their names.
         disk.sync_folder(self.filename)
@@ -98,7 +100,7 @@ class StepFile:
         self.taken = check_before_writing(self.filename, self._descriptor, snapshot.footer)
         """Names in the root that other programs have taken."""
         sequence = max(snapshot.contents.sequence, snapshot.footer.sequence)
-        self._log = LogWriter(self.filename + log.SUFFIX, descriptor, log.HEADER_BYTES, sequence)
+        self._log = LogWriter(self.filename + log.SUFFIX, self._locked, log.HEADER_BYTES, sequence)
         self._footer = snapshot.footer
         self._outside = 0
         self._due = CHECKPOINT_BYTES
@@ -108,7 +110,7 @@ class StepFile:
             self._bring_up(snapshot)
             self._begin_log()
         else:
-            lock.name_base(descriptor, self._footer.state)
+            lock.name_base(self._locked, self._footer.state)
 
     def _put_back(self) -> None:
         """Undo what HDF5 left half done."""
@@ -243,10 +245,14 @@ class StepFile:
         disk.unlink(path)
         self._footer = footer
         note_sound(self._descriptor, footer, self.taken)
-        try:
+        with self._essential():
             disk.sync_folder(path)
-            # Should there be no room for a new log, the old one goes on from here.
-            lock.name_base(self._log.descriptor, footer.state)
+
+    @contextmanager
+    def _essential(self) -> Iterator[None]:
+        """Add nothing any more if this fails."""
+        try:
+            yield
         except OSError as error:
             self.failed = self.failed or FileError(f"{self.filename}: {error.strerror}")
             raise
@@ -257,14 +263,14 @@ class StepFile:
         crcs: dict[str, dict[int, int]] = {column.spec.path: {} for column in changed}
         places = pytables.store(
             self.filename,
-            ((c.spec, c.rows, _frames(c, crcs[c.spec.path])) for c in changed),
+            ((c.spec, c.rows, new_frames(c, crcs[c.spec.path])) for c in changed),
             new=not self._footer.end,
             patience=patience,
         )
         columns = dict(known)
         for column in changed:
             path = column.spec.path
-            chunks = _chunks(column, places[path], crcs[path])
+            chunks = all_chunks(column, places[path], crcs[path])
             columns[path] = IndexedColumn(column.spec, column.rows, chunks)
         sequence = max(committed.contents.sequence, committed.footer.sequence)
         footer = Footer(sequence, os.fstat(self._descriptor).st_size, 0, columns)
@@ -274,7 +280,17 @@ class StepFile:
         return footer
 
     def _begin_log(self) -> None:
-        """Put a new log in the place of the old; what is provisional goes along."""
+        """Put a new log in the place of the old, which goes on if there is no room for one."""
+        try:
+            self._replace_log()
+        except BaseException:
+            with self._essential():
+                lock.name_base(self._locked, self._footer.state)
+                self._log.sync()
+            raise
+
+    def _replace_log(self) -> None:
+        """Begin a new log; what is provisional goes along."""
         old = self._log
         descriptor = lock.successor(self.filename, self._footer.state)
         try:
@@ -289,9 +305,10 @@ class StepFile:
         except BaseException:
             lock.release(descriptor)
             raise
-        self._log = new
+        self._log, self._locked = new, descriptor
         lock.release(old.descriptor)
-        disk.sync_folder(old.path)
+        with self._essential():
+            disk.sync_folder(old.path)
 
     def close(self) -> None:
         """Bring the file up to date, remove the log, and let go of the file.
@@ -316,39 +333,10 @@ class StepFile:
                     ) from error
             finally:
                 self.closed = True
-                lock.release(self._log.descriptor)
-                os.close(self._descriptor)
+                self._let_go()
 
     def _kept(self) -> str:
         return f"{self._log.path} keeps what was recorded; opening the file brings it up to date"
-
-
-def _frames(column: StoredColumn, crcs: dict[int, int]) -> Iterator[tuple[int, bytes]]:
-    """Iterate over the chunks that the log adds to a column, noting their checksums."""
-    compressor: Compressor | None = None
-    for number, pieces in sorted(column.logged.items()):
-        if len(pieces) == 1 and pieces[0].kind == Kind.CHUNK:
-            frame = column.piece_bytes(pieces[0])
-        else:
-            values = column.load(number)
-            if is_zero(values):
-                continue
-            compressor = compressor or Compressor(column.spec)
-            frame = compressor.frame(values)
-        crcs[number] = zlib.crc32(frame)
-        yield number, frame
-
-
-def _chunks(column: StoredColumn, places: NDArray[Any], crcs: dict[int, int]) -> NDArray[Any]:
-    """Return where a column's chunks are now, with the checksums known before and the new."""
-    chunks = np.zeros(-(-column.rows // column.spec.chunk_rows), CHUNK)
-    numbers = places["number"].astype(np.int64)
-    chunks["offset"][numbers] = places["offset"]
-    chunks["size"][numbers] = places["size"]
-    chunks["crc"][: len(column.chunks)] = column.chunks["crc"]
-    for number, crc in crcs.items():
-        chunks["crc"][number] = crc
-    return chunks
 
 
 _open: dict[str, StepFile] = {}

@@ -217,6 +217,9 @@ class DatasetWriter:
                 # After a failure, the file is the last commit; the failure was told.
                 if self.file.failed is None:
                     self.contribute(last=True)
+                    if self.file.users > 1:
+                        self.file.commit()
+                        self.file.sync()
         finally:
             self.file.datasets.discard(self._group)
             release(self.file)
