@@ -11,12 +11,12 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from gymbag.episode import EpisodeBuilder
 from gymbag.errors import FileError
-from gymbag.recorder import Recorder
+from gymbag.recorder import Otherwise, Recorder, Step
 from gymbag.schema import Schema
 from gymbag.steps import Ended
 from gymbag.storage.access import tell
@@ -90,7 +90,8 @@ class HDF5Recorder(Recorder):
             str(durability), _nothing
         )
         if self._after is _nothing:
-            # The builder's own step is all there is to do: one call less in each step.
+            # What the builder does is all there is to do: one call less each time.
+            self.on_reset = recording.builder.reset  # type: ignore[method-assign]
             self.on_step = recording.builder.step  # type: ignore[method-assign]
             if seconds < math.inf:
                 recording.secure_every(seconds)
@@ -109,7 +110,7 @@ class HDF5Recorder(Recorder):
         Raises:
             SchemaError: the observation does not fit its space.
         """
-        self._recording.builder.reset(observation, info, seed=seed, options=options, at=time)
+        self._recording.builder.reset(time, observation, info, seed=seed, options=options)
         self._after()
 
     def on_step(
@@ -131,6 +132,12 @@ class HDF5Recorder(Recorder):
         """
         self._recording.builder.step(time, observation, action, reward, terminated, truncated, info)
         self._after()
+
+    def around(self, step: Step, clock: Callable[[], float], otherwise: Otherwise) -> Step | None:
+        """Return a function that takes a step and records it, unless each is to be made safe."""
+        if self._after is not _nothing:
+            return None
+        return self._recording.builder.around(step, clock, otherwise)
 
     def on_end(self, ended: Ended) -> None:
         """End the episode that runs, if one does."""
@@ -159,6 +166,9 @@ class _Recording:
             lock=self.lock,
         )
         self.file.contributors.append(self._contribute)
+        slabs = (slabs for _, slabs in schema.observation.wide())
+        self._packed_rows = max((slab.rows for slab in slabs), default=1)
+        """So many rows of wide values are packed together."""
         self._pid = os.getpid()
         self._secured_episodes = writer.episodes
         self._closed = threading.Event()
@@ -169,25 +179,34 @@ class _Recording:
         with self.file.lock:
             self.writer.append(self.builder.take())
 
-    def _contribute(self) -> None:
+    def _contribute(self, seen: bool) -> None:
         """Add all that is recorded to the file's next commit, the running episode included."""
-        self._write_all()
+        self._write_all(whole=not seen)
         running = self.builder.provisional()
         self.writer.contribute()
         if running.rows:
             self.writer.append_provisional(running)
 
-    def _write_all(self) -> None:
-        """Hand over the rows that are here now; those that come meanwhile are provisional."""
+    def _write_all(self, *, whole: bool = False) -> None:
+        """Hand over the rows that are here now; those that come meanwhile are provisional.
+
+        Args:
+            whole: whether to leave out the last of them, of which the wide values are not packed
+                yet: to pack them apart, and again with the next ones, takes as long as 100 steps.
+                Where rows come so slowly that no pack is full, they go all the same.
+        """
         rows = self.builder.pending - self.builder.running
+        if whole:
+            apart = (self.writer.rows + rows) % self._packed_rows
+            rows -= apart if apart < rows else 0
         while rows > 0:
-            block = self.builder.take()
+            block = self.builder.take(rows)
             self.writer.append(block)
             rows -= block.rows
 
-    def secure(self) -> None:
+    def secure(self, *, seen: bool = True) -> None:
         """Make all that is recorded safe from a kill and from a power cut."""
-        self.file.commit()
+        self.file.commit(seen=seen)
         self.file.sync()
 
     def secure_episodes(self) -> None:
@@ -228,7 +247,7 @@ def _secure_regularly(
         if recording is None or closed.is_set():
             return
         try:
-            recording.secure()
+            recording.secure(seen=False)
             recording.file.checkpoint_if_due()
         except FileError:
             # The loop that records is to hear of it, in its next step.

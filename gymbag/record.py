@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The wrapper around an environment, which hands all that it does to a recorder.
-
-It returns exactly what the environment returned. It owns the clock; the recorder does the rest.
-"""
+"""The wrapper around an environment, which hands all that it does to a recorder."""
 
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from time import time as now
 from typing import Any, Literal
@@ -16,136 +12,14 @@ from typing import Any, Literal
 import gymnasium
 from gymnasium.utils import RecordConstructorArgs
 
-from gymbag.errors import FileError, RecordingWarning, SchemaError
 from gymbag.hdf5 import Durability, HDF5Recorder
 from gymbag.recorder import Recorder
-from gymbag.steps import Ended
+from gymbag.wrapper import Recording
 
 OnError = Literal["raise", "stop"]
 
 
-class _Recording:
-    """What all wrappers do, whatever library their environment is of."""
-
-    env: Any
-    recorder: Recorder
-    _on_error: str = "raise"
-
-    def _begin(self, env: Any, recorder: Recorder) -> None:
-        self.recorder = recorder
-        self._on_step: Callable[..., None] = recorder.on_step
-        self._running = False
-        self._stopped = False
-        self._said = False
-        self._five: bool | None = True if isinstance(env, gymnasium.Env) else None
-        self._autoreset = _resets_itself(env)
-
-    def step(self, action: Any) -> Any:
-        """Step the environment, record what it returns, and return it.
-
-        Raises:
-            SchemaError: something does not fit its space; the episode is recorded up to here.
-            FileError: the recording failed; that is said once, and no more is recorded.
-        """
-        result = self.env.step(action)
-        if not self._running:
-            if self._autoreset and not self._stopped:
-                self._record_reset(result[0], result[-1], None, None)
-            else:
-                self._say_unrecorded()
-            return result
-        if len(result) == 5:
-            observation, reward, terminated, truncated, info = result
-        else:
-            observation, reward, done, info = result
-            truncated = bool(done and info.get("TimeLimit.truncated", False))
-            terminated = done and not truncated
-        try:
-            self._on_step(now(), observation, action, reward, terminated, truncated, info)
-        except BaseException as error:
-            self._running = False
-            if not self._stop(error):
-                raise
-        if terminated or truncated:
-            self._running = False
-        return result
-
-    def reset(self, **kwargs: Any) -> Any:
-        """Reset the environment, record what it returns, and return it.
-
-        An episode that has not ended is recorded as cut off by the user.
-
-        Args:
-            **kwargs: what the environment takes, as a rule `seed` and `options`.
-        """
-        result = self.env.reset(**kwargs)
-        if self._stopped:
-            return result
-        if self._gives_info(result):
-            observation, info = result
-        else:
-            observation, info = result, {}
-        self._record_reset(observation, info, kwargs.get("seed"), kwargs.get("options"))
-        return result
-
-    def _record_reset(self, observation: Any, info: Any, seed: Any, options: Any) -> None:
-        self._running = False
-        try:
-            self.recorder.on_reset(now(), observation, info, seed=seed, options=options)
-        except BaseException as error:
-            if not self._stop(error):
-                raise
-            return
-        self._running = True
-
-    def close(self) -> None:
-        """Finish the recording, and close the environment."""
-        self._running, self._stopped = False, True
-        try:
-            self.recorder.on_close()
-        except FileError as error:
-            if not self._stop(error):
-                raise
-        finally:
-            self.env.close()
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        raise TypeError("a recording cannot be copied; copy the environment, and record the copy")
-
-    def _gives_info(self, result: Any) -> bool:
-        """Return whether `reset` returned an observation *and* an info, as it does since 2022."""
-        if self._five is None:
-            pair = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)
-            self._five = pair and result not in self.env.observation_space
-        return self._five
-
-    def _stop(self, error: BaseException) -> bool:
-        """Make the best of a failure: what does not fit ends an episode, all else the recording.
-
-        Returns:
-            Whether the environment goes on, unrecorded, and the user was warned.
-        """
-        if isinstance(error, SchemaError):
-            self.recorder.on_end(Ended.CLOSED)
-            return False
-        self._stopped = True
-        if self._on_error == "raise" or not isinstance(error, FileError):
-            return False
-        message = f"the recording has stopped, and the environment goes on without it: {error}"
-        warnings.warn(message, RecordingWarning, stacklevel=4)
-        return True
-
-    def _say_unrecorded(self) -> None:
-        if not self._said and not self._stopped:
-            self._said = True
-            warnings.warn(
-                "step: no episode is running, so this step is not recorded; call reset first",
-                RecordingWarning,
-                stacklevel=3,
-            )
-
-
-class RecordEnv(_Recording, gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class RecordEnv(Recording, gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Wraps an environment and passes all that it does to a recorder.
 
     An environment of gym's gets a `gym.Wrapper`, one of neither library a plain wrapper of the
@@ -183,7 +57,7 @@ class RecordEnv(_Recording, gymnasium.Wrapper[Any, Any, Any, Any], RecordConstru
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Reset the environment, record what it returns, and return it."""
-        return _Recording.reset(self, seed=seed, options=options)  # type: ignore[no-any-return]
+        return Recording.reset(self, seed=seed, options=options)  # type: ignore[no-any-return]
 
     @staticmethod
     def make_recorder(env: Any, recorder: Recorder) -> Recorder:
@@ -331,15 +205,6 @@ def spec_json(spec: Any) -> str | None:
         return None
 
 
-def _resets_itself(env: Any) -> bool:
-    """Return whether the step after an episode's last is the reset of the next."""
-    while isinstance(env, gymnasium.Wrapper):
-        if isinstance(env, gymnasium.wrappers.Autoreset):
-            return True
-        env = env.env
-    return False
-
-
 def _library(env: Any) -> str | None:
     roots = {cls.__module__.split(".")[0] for cls in type(env).__mro__}
     return "gym" if "gym" in roots else None
@@ -358,7 +223,7 @@ def _wrapper_class(of_gym: bool) -> type:
     if of_gym:
         import gym
 
-        class GymRecordEnv(_Recording, gym.Wrapper):  # type: ignore[misc]
+        class GymRecordEnv(Recording, gym.Wrapper):  # type: ignore[misc]
             """Records an environment of gym's."""
 
             def __init__(self, env: Any, recorder: Recorder) -> None:
@@ -367,7 +232,7 @@ def _wrapper_class(of_gym: bool) -> type:
 
         return GymRecordEnv
 
-    class PlainRecordEnv(_Recording):
+    class PlainRecordEnv(Recording):
         """Records an environment that is of neither library."""
 
         def __init__(self, env: Any, recorder: Recorder) -> None:

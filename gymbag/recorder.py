@@ -4,10 +4,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 from gymbag.steps import CUT_OFF, Ended, Episode, as_step
+
+Step: TypeAlias = Callable[[Any], Any]
+"""Takes an action, and returns what an environment's `step` does."""
+Otherwise: TypeAlias = Callable[[Any, Any, BaseException], None]
+"""Told of a step that was not recorded: its action, what it returned, and why not."""
 
 
 class Recorder(ABC):
@@ -49,6 +54,16 @@ class Recorder(ABC):
         info: Mapping[Any, Any],
     ) -> None:
         """Take a step; the fields are those of `gymbag.Step`. Copy what is to be kept."""
+
+    def around(self, step: Step, clock: Callable[[], float], otherwise: Otherwise) -> Step | None:
+        """Return a function that takes a step and records it, if that is quicker than `on_step`.
+
+        Args:
+            step: the `step` of an environment of Gymnasium's.
+            clock: gives Unix time in seconds.
+            otherwise: to be called where `on_step` would have raised.
+        """
+        return None
 
     def on_end(self, ended: Ended) -> None:
         """End the episode that runs, if one does, for a reason other than the environment's."""

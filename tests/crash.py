@@ -321,9 +321,9 @@ def promises_noted(trace: Trace, visible: Callable[[], Any]) -> Iterator[None]:
     """Note in a trace what each commit and each sync promises."""
     commit, sync = file.StepFile.commit, file.StepFile.sync
 
-    def noted_commit(self: file.StepFile) -> None:
+    def noted_commit(self: file.StepFile, **how: Any) -> None:
         trace.mark("trying", visible())
-        commit(self)
+        commit(self, **how)
         trace.mark("kill", visible())
 
     def noted_sync(self: file.StepFile) -> None:

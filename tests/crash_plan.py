@@ -133,7 +133,7 @@ def perform(filename: Path, what: Plan, calls: Calls) -> None:
         if not name:
             recording = next(iter(recorders.values()))._recording
             acts: dict[str, Callable[[], Any]] = {
-                "commit": recording.file.commit,
+                "commit": partial(recording.file.commit, seen=False),
                 "sync": recording.secure,
                 "checkpoint": recording.file.checkpoint,
                 "checkpoint without room": partial(_without_room, recording),

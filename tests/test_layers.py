@@ -16,7 +16,7 @@ LAYERS = [
     ["__init__"],
     ["formats", "playback"],
     ["record", "generate", "compare"],
-    ["hdf5", "memory", "store"],
+    ["hdf5", "memory", "store", "wrapper"],
     ["recorder"],
     ["selection"],
     ["segments"],

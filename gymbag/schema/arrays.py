@@ -83,8 +83,8 @@ class ArrayCodec(SpaceCodec):
         """Return the dtype of the column."""
 
     def _bind_snapshot(self) -> Callable[[Any], Any]:
-        array_type, stored, shape, fit = np.ndarray, self.stored, self.shape, self._fit
-        copy = np.ndarray.tobytes if self._slabs is None else self._slabs.copy
+        array_type, stored, shape, copy = self.quick()
+        fit = self._fit
 
         def snapshot(value: Any) -> Any:
             if type(value) is array_type and value.dtype is stored and value.shape == shape:
@@ -92,6 +92,11 @@ class ArrayCodec(SpaceCodec):
             return copy(fit(value))
 
         return snapshot
+
+    def quick(self) -> tuple[Any, Any, Any, Any]:
+        """Return the column's own dtype and shape, and what copies such an array."""
+        copy = np.ndarray.tobytes if self._slabs is None else self._slabs.copy
+        return np.ndarray, self.stored, self.shape, copy
 
     def snapshot(self, value: Any) -> Any:
         """Return the value's bytes in the column's dtype, or where a wide one was copied to."""
@@ -269,10 +274,11 @@ class DiscreteCodec(SpaceCodec):
     def _bind_snapshot(self) -> Callable[[Any], int]:
         few = range(self.start, self.start + min(self.n, SMALL))
         known, fit = {0: 0, **{value: value for value in few}}, self._fit
+        index = operator.index  # Python's integers are found sooner than NumPy's
 
         def snapshot(value: Any) -> int:
             try:
-                return known[value]
+                return known[index(value)]
             except (KeyError, TypeError):
                 return fit(value)
 

@@ -80,6 +80,15 @@ class SpaceCodec(ABC):
     def decode(self, arrays: Iterator[NDArray[Any]], n: int) -> Batch:
         """Return the batch of n values; takes as many arrays as there are columns."""
 
+    def quick(self) -> tuple[Any, Any, Any, Any]:
+        """Return which values need no check, and what then takes their snapshot.
+
+        Returns:
+            The type, the dtype (that very object) and the shape of such an array, and a function;
+            of a type that nothing has, where every value must go through `snapshot`.
+        """
+        return None, None, None, None
+
     def forget(self) -> None:
         """Take back the last snapshot, which nobody holds any more."""
 

@@ -81,7 +81,8 @@ class Slabs:
         self._dtype = dtype
         self._shape = shape
         nbytes = dtype.itemsize * int(np.prod(shape))
-        self._rows = 1 << max(0, (SLAB_BYTES // nbytes).bit_length() - 1)
+        self.rows = 1 << max(0, (SLAB_BYTES // nbytes).bit_length() - 1)
+        """How many values a slab holds."""
         self._memory: list[NDArray[Any]] = []
         self._packing: Packing | None = None
         self._next = self._end = 0
@@ -91,7 +92,7 @@ class Slabs:
     def pack_with(self, packing: Packing) -> None:
         """Pack each slab when it is full. Call it before the first copy."""
         self._packing = packing
-        self._rows = packing.rows
+        self.rows = packing.rows
 
     def copy(self, value: NDArray[Any]) -> Place:
         """Copy a value, and return where it is."""
@@ -108,7 +109,7 @@ class Slabs:
 
     def _begin(self) -> None:
         """Begin a slab. The one before is packed only now: until then a copy can be taken back."""
-        rows = self._rows
+        rows = self.rows
         if self._packing is not None:
             if self._slab is None:
                 rows = self._packing.first
@@ -124,7 +125,7 @@ class Slabs:
         for values in self._memory:
             if sys.getrefcount(values) == UNUSED:
                 return values
-        values = np.empty((self._rows, *self._shape), dtype=self._dtype)
+        values = np.empty((self.rows, *self._shape), dtype=self._dtype)
         self._memory.append(values)
         return values
 
@@ -136,7 +137,7 @@ class Slabs:
         arrays = [part for part in parts if not isinstance(part, Packed)]
         if len(arrays) == 1:
             return arrays[0]
-        joined = self._unused()[: len(places)] if len(places) <= self._rows else None
+        joined = self._unused()[: len(places)] if len(places) <= self.rows else None
         return np.concatenate(arrays, out=joined)
 
     def _part(self, slab: Slab, start: int, stop: int) -> NDArray[Any] | Packed:
@@ -144,7 +145,7 @@ class Slabs:
         values = slab.values
         if values is not None:
             return values[start:stop]
-        if (start, stop) == (0, self._rows):
+        if (start, stop) == (0, self.rows):
             return Packed(stop, slab.data)
         unpack = self._packing.unpack  # type: ignore[union-attr]
         return unpack(slab.data)[start:stop]

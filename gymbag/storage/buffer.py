@@ -132,13 +132,16 @@ class ColumnBuffer:
         if isinstance(values, Parts):
             parts = values.parts
             arrays = [self._unpack(p.data) if isinstance(p, Packed) else p for p in parts]
-            values = np.concatenate(arrays)
+        else:
+            arrays = [values]
         size, first = self.spec.chunk_rows, self.rows
-        while len(values):
-            part = values[: size - first % size]
-            self._log(part, first, provisional=True)
-            first += len(part)
-            values = values[len(part) :]
+        for array in arrays:
+            left = array
+            while len(left):
+                part = left[: size - first % size]
+                self._log(part, first, provisional=True)
+                first += len(part)
+                left = left[len(part) :]
 
     def _advance(self, count: int) -> None:
         self.rows += count

@@ -63,8 +63,9 @@ class StepFile:
         self.pid = os.getpid()
         self.lock = threading.RLock()
         """Held by whoever writes; commits may come from another thread than the rows do."""
-        self.contributors: list[Callable[[], None]] = []
-        """What each recording does before a commit: it adds all that it has."""
+        self.contributors: list[Callable[[bool], None]] = []
+        """What each recording does before a commit: it adds all that it has; provisionally what is
+        not whole, unless it is told that all is to be seen."""
         self.datasets: set[str] = set()
         """The data sets that are being written to."""
         self.recovered: Snapshot | None = None
@@ -152,8 +153,11 @@ class StepFile:
             self._compressors[kind] = Compressor(spec)
         return self._compressors[kind]
 
-    def commit(self) -> None:
+    def commit(self, *, seen: bool = True) -> None:
         """Make all that the recordings have count, should this process be killed.
+
+        Args:
+            seen: whether readers are to see all of it now, whatever that costs the recordings.
 
         Raises:
             FileError: as for `add`.
@@ -162,7 +166,7 @@ class StepFile:
             if self.closed:
                 return
             for contribute in list(self.contributors):
-                contribute()
+                contribute(seen)
             self._log.commit()
 
     def sync(self) -> None:

@@ -22,6 +22,7 @@ index that lags, PyTables finds nothing and says nothing.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 FORMAT = 2
@@ -38,6 +39,7 @@ PLAIN = " !\"#$&'()*+,:;<=>?@[]^`{|}"
 """Signs left as they are; a slash separates groups, and a percent sign is ours."""
 
 
+@lru_cache(1024)
 def escape(name: str) -> str:
     """Return a name as HDF5 can hold it.
 

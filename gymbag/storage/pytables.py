@@ -95,10 +95,12 @@ def _create(file: Any, spec: ColumnSpec) -> Any:
         shuffle=compression.shuffle,
     )
     if spec.table:
+        names = spec.dtype.names or ()
         return file.create_table(
             group,
             name,
-            spec.dtype,
+            # Given the dtype itself, PyTables takes half as long again.
+            {n: tables.Col.from_dtype(spec.dtype[n], pos=i) for i, n in enumerate(names)},
             filters=filters,
             chunkshape=(spec.chunk_rows,),
             createparents=True,

@@ -275,12 +275,12 @@ class DatasetWriter:
     def _checksums(self, episodes: tuple[EpisodeRow, ...], steps: NDArray[Any]) -> list[int]:
         """Return the checksums of episodes that end among these rows of the table of steps."""
         data = memoryview(steps.view(np.uint8).data)
-        size, begin, crcs = steps.dtype.itemsize, 0, []
+        size, before, begin, crc, crcs = steps.dtype.itemsize, self.rows, 0, self._crc, []
         for episode in episodes:
-            end = episode.first_row + episode.rows - self.rows
-            crcs.append(zlib.crc32(data[begin * size : end * size], self._crc))
-            self._crc, begin = 0, end
-        self._crc = zlib.crc32(data[begin * size :], self._crc)
+            end = (episode.first_row + episode.rows - before) * size
+            crcs.append(zlib.crc32(data[begin:end], crc))
+            crc, begin = 0, end
+        self._crc = zlib.crc32(data[begin:], crc)
         return crcs
 
     def _cells(
