@@ -94,6 +94,31 @@ def test_without_its_index_or_without_hdf5s_part_all_is_saved(
     assert episode_texts(tmp_path / "new.h5") == whole
 
 
+def test_a_description_is_there_twice(good: Path, whole: list[str], tmp_path: Path) -> None:
+    (meta,) = (place for place in places(good) if place.path.endswith("thing/meta"))
+    damaged = flip(tmp_path / "x.h5", good, [meta.offset + meta.size // 2])
+    assert episode_texts(damaged) == whole
+    assert [str(damage.column) for damage in gymbag.verify(damaged).damages] == ["meta"]
+    assert gymbag.rescue(damaged, tmp_path / "new.h5")
+    assert gymbag.verify(tmp_path / "new.h5")
+    assert episode_texts(tmp_path / "new.h5") == whole
+
+
+def test_nothing_wrong_is_saved_if_the_index_is_damaged_too(
+    good: Path, whole: list[str], tmp_path: Path
+) -> None:
+    end, size = index_of(good).end, good.stat().st_size
+    chance = random.Random(2)
+    chunks = [place for place in places(good) if place.path.endswith("camera")]
+    for number in range(12):
+        hit = chance.choice(chunks)
+        offsets = [hit.offset + chance.randrange(40, hit.size), chance.randrange(end + 8, size)]
+        damaged = flip(tmp_path / "x.h5", good, offsets)
+        saved = gymbag.rescue(damaged, tmp_path / f"{number}.h5")
+        assert saved.losses, offsets
+        assert set(episode_texts(tmp_path / f"{number}.h5")) < set(whole), offsets
+
+
 def test_the_table_of_episodes_is_made_again(good: Path, whole: list[str], tmp_path: Path) -> None:
     hit = [place.offset + 90 for place in places(good) if place.path.endswith("thing/episodes")]
     saved = gymbag.rescue(flip(tmp_path / "x.h5", good, hit), tmp_path / "new.h5")

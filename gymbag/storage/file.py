@@ -44,7 +44,7 @@ from gymbag.storage.footer import (
 from gymbag.storage.foreign import check_before_writing, note_sound
 from gymbag.storage.frames import Compressor
 from gymbag.storage.log import Kind, LogWriter
-from gymbag.storage.merge import all_chunks, new_frames
+from gymbag.storage.merge import all_chunks, new_frames, with_copy
 from gymbag.storage.snapshot import Snapshot
 
 PATIENCE = 1.0
@@ -275,7 +275,8 @@ class StepFile:
         for column in changed:
             path = column.spec.path
             chunks = all_chunks(column, places[path], crcs[path])
-            columns[path] = IndexedColumn(column.spec, column.rows, chunks)
+            indexed = IndexedColumn(column.spec, column.rows, chunks)
+            columns[path] = with_copy(indexed, self._descriptor, self.filename)
         sequence = max(committed.contents.sequence, committed.footer.sequence)
         footer = Footer(sequence, os.fstat(self._descriptor).st_size, 0, columns)
         footer = replace(footer, digest=digest_of(self._descriptor, footer))

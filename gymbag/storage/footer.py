@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The index of a file: where each chunk of each column is, and its checksum. Bytes and back.
 
+Without its description a data set is lost; so of that the index has a copy.
+
 It stands behind what HDF5 knows as the file's end, as the footer of an archive does. So a reader
 needs no HDF5, takes no lock, and can tell a damaged chunk from a sound one. HDF5 readers do not
 see it; an HDF5 *writer* cuts it off, and so a footer that is there is right.
@@ -15,6 +17,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +52,13 @@ class IndexedColumn:
     rows: int
     chunks: NDArray[Any]
     """Records of `CHUNK`, one for every `spec.chunk_rows` rows, the last perhaps unfilled."""
+    copy: bytes = b""
+    """All of its values, should the chunks be damaged, packed by zlib; empty if there is none."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all but the chunks as plain JSON."""
+        copy = {"copy": b64encode(self.copy).decode("ascii")} if self.copy else {}
+        return {**self.spec.to_json(), "rows": self.rows, **copy}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +81,7 @@ class Footer:
 
     def to_bytes(self) -> bytes:
         """Return what is to stand at `end`."""
-        columns = [
-            {**column.spec.to_json(), "rows": column.rows} for column in self.columns.values()
-        ]
+        columns = [column.to_json() for column in self.columns.values()]
         about = {"sequence": self.sequence, "digest": self.digest, "columns": columns}
         text = jsonable.dumps(about).encode("ascii")
         chunks = [column.chunks.tobytes() for column in self.columns.values()]
@@ -99,7 +107,8 @@ class Footer:
                 chunks = np.frombuffer(body, CHUNK, count, place)
                 place += chunks.nbytes
                 _check_inside(chunks, end)
-                columns[spec.path] = IndexedColumn(spec, rows, chunks)
+                copy = b64decode(content.get("copy", ""), validate=True)
+                columns[spec.path] = IndexedColumn(spec, rows, chunks, copy)
             return cls(int(about["sequence"]), end, int(about["digest"]), columns)
         except (KeyError, TypeError, ValueError, struct.error, RecursionError) as error:
             raise NotAStore(f"its index is damaged ({error})") from None

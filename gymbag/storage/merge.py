@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gymbag.storage.footer import CHUNK
+from gymbag.storage.footer import CHUNK, IndexedColumn
 from gymbag.storage.frames import Compressor, is_zero
 from gymbag.storage.log import Kind
+from gymbag.storage.names import META
 from gymbag.storage.snapshot import StoredColumn
 
 
@@ -30,6 +32,14 @@ def new_frames(column: StoredColumn, crcs: dict[int, int]) -> Iterator[tuple[int
             frame = compressor.frame(values)
         crcs[number] = zlib.crc32(frame)
         yield number, frame
+
+
+def with_copy(column: IndexedColumn, descriptor: int, filename: str) -> IndexedColumn:
+    """Return a column as the index is to have it: with a copy, if it describes a data set."""
+    if not column.spec.path.endswith(f"/{META}") or column.copy:
+        return column
+    values = StoredColumn(column, descriptor, filename).read(0, column.rows)
+    return replace(column, copy=zlib.compress(values.tobytes()))
 
 
 def all_chunks(column: StoredColumn, places: NDArray[Any], crcs: dict[int, int]) -> NDArray[Any]:

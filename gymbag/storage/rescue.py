@@ -217,8 +217,8 @@ def _say_unchecked(found: Survey, result: Rescued) -> None:
     for name, column in found.columns.items():
         if isinstance(column, SalvagedColumn) and column.unchecked:
             result.notes.append(
-                f"{found.name}: {name}: {len(column.unchecked)} chunks were saved whose checksum "
-                "in the index, itself damaged, is another; they may be damaged, too"
+                f"{found.name}: {name}: {len(column.unchecked)} chunks were saved of which the "
+                "index, itself damaged, has no checksum; they may be damaged, too"
             )
 
 

@@ -28,6 +28,7 @@ from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.compression import TABLE, TEXT, Compression, Policy
 from gymbag.storage.footer import CHUNK, Footer, IndexedColumn, digest_of
 from gymbag.storage.frames import Compressor, is_zero
+from gymbag.storage.merge import with_copy
 from gymbag.storage.names import EPISODES, META, STEPS, escape
 from gymbag.storage.snapshot import StoredColumn
 from gymbag.storage.survey import Part, conform, present
@@ -81,10 +82,11 @@ def build(filename: str, columns: Iterable[NewColumn], *, sequence: int = 0) -> 
         raise (error.__cause__ if isinstance(error.__cause__, FileError) else error) from None
     descriptor = disk.open_to_change(filename)
     try:
-        indexed = {
-            path: IndexedColumn(column.spec, column.rows, _chunks(column, places[path], crcs))
-            for path, (column, crcs) in made.items()
-        }
+        indexed = {}
+        for path, (column, crcs) in made.items():
+            chunks = _chunks(column, places[path], crcs)
+            one = IndexedColumn(column.spec, column.rows, chunks)
+            indexed[path] = with_copy(one, descriptor, filename)
         footer = Footer(sequence, os.fstat(descriptor).st_size, 0, indexed)
         footer = replace(footer, digest=digest_of(descriptor, footer))
         disk.write_at(descriptor, (footer.to_bytes(),), footer.end)

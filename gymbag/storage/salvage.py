@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import shutil
 import zlib
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryDirectory
@@ -40,6 +41,7 @@ from gymbag.storage.frames import (
 )
 from gymbag.storage.log import Piece
 from gymbag.storage.look import Scan, ScannedLeaf, look
+from gymbag.storage.mend import mended_index, with_checksums
 from gymbag.storage.names import FORMAT, META
 from gymbag.storage.snapshot import Snapshot, StoredColumn
 
@@ -78,9 +80,8 @@ class SalvagedColumn(StoredColumn):
             second: the column as HDF5 has it, for chunks that cannot be read as `indexed` says.
         """
         super().__init__(indexed, descriptor, filename)
-        self.checked = leaf is None
         self.unchecked: set[int] = set()
-        """Chunks that were taken although their checksum in a damaged index does not agree."""
+        """Chunks that were taken although what a damaged index says of them cannot be."""
         self._leaf = leaf
         self._second = second
 
@@ -96,11 +97,19 @@ class SalvagedColumn(StoredColumn):
         try:
             return super().load(number)
         except FileError:
-            if self._second is None or number in self.logged:
+            if self._second is None or number in self.logged or self._agree(number):
                 raise
             values = self._second.load(number)
             self.unchecked.add(number)
             return values
+
+    def _agree(self, number: int) -> bool:
+        """Return whether the index and HDF5 have a chunk in the same place."""
+        places = ["offset", "size"]
+        second = self._second
+        return second is not None and bool(
+            self.chunks[number][places] == second.chunks[number][places]
+        )
 
     def _zeros(self) -> NDArray[Any]:
         return np.zeros(self.spec.chunk_shape, self.spec.dtype)
@@ -150,17 +159,21 @@ class Wreck(Snapshot):
     def _without_index(self) -> dict[str, StoredColumn]:
         """Return the columns by what HDF5 says, and what can be read of a damaged index."""
         torn = torn_index(self.descriptor)
-        self.notes.append(
-            "the index behind HDF5's end is damaged or gone"
-            + ("" if torn else "; no chunk has a checksum, so damage may not show")
-        )
+        self.notes.append("the index behind HDF5's end is damaged or gone")
+        end = stated_end(self.descriptor)
         leaves = {f"/{'/'.join(leaf.path)}": leaf for leaf in self._look(torn is None)}
+        if torn and not torn.digest:
+            places = {path: _indexed(leaf).chunks for path, leaf in leaves.items()}
+            torn = mended_index(self.descriptor, torn, places) or torn
         columns: dict[str, StoredColumn] = {}
         for path, leaf in leaves.items():
             if -(-leaf.rows // leaf.chunk_rows) > MOST_CHUNKS or len(leaf.path) != 2:
                 self.notes.append(f"{path}: left out: {leaf.rows:,} rows cannot be")
                 continue
-            indexed = _indexed(leaf)
+            indexed, unknown = with_checksums(self.descriptor, _indexed(leaf), end)
+            if unknown:
+                what = f"{unknown} chunks have no checksum, so damage to them may not show"
+                self.notes.append(f"{path}: {what}")
             column = SalvagedColumn(indexed, self.descriptor, self.filename, leaf=leaf)
             old = torn.columns.get(path) if torn else None
             if old and old.rows == leaf.rows and _same_kind(old.spec, indexed.spec):
@@ -271,7 +284,8 @@ def torn_index(descriptor: int) -> Footer | None:
             place += chunks.nbytes
             wild = (chunks["size"] > spec.chunk_nbytes + SLACK) | (chunks["offset"] > size)
             chunks["offset"][wild], chunks["size"][wild] = 0, 1
-            columns[spec.path] = IndexedColumn(spec, rows, chunks)
+            copy = b64decode(content.get("copy", ""))
+            columns[spec.path] = IndexedColumn(spec, rows, chunks, copy)
         sequence = int(about["sequence"])
     except (FileError, KeyError, TypeError, ValueError, RecursionError, OverflowError):
         sequence = 0

@@ -47,6 +47,9 @@ class StoredColumn:
         """What the log holds of each chunk."""
         self.checked = True
         """Whether the file knows the checksums of the chunks."""
+        self.mended = False
+        """Whether a damaged chunk was read from the copy that the index has."""
+        self._copy = indexed.copy
         self._file_rows = indexed.rows
         self._descriptor = descriptor
         self._log_descriptor = -1
@@ -96,8 +99,7 @@ class StoredColumn:
                 values = unpack_frame(frame, self.spec.dtype, self.spec.chunk_shape)
                 pieces = pieces[1:]
             elif number < len(self.chunks) and self.chunks["size"][number]:
-                frame = self.frame(number)
-                values = unpack_frame(frame, self.spec.dtype, self.spec.chunk_shape)
+                values = self._load(number)
             else:
                 values = np.zeros(self.spec.chunk_shape, self.spec.dtype)
             for piece in pieces:
@@ -107,6 +109,23 @@ class StoredColumn:
             if str(error).startswith(self._filename):
                 raise
             raise Damaged(f"{self.where(number)}: damaged: {error}") from None
+        return values
+
+    def _load(self, number: int) -> NDArray[Any]:
+        try:
+            return unpack_frame(self.frame(number), self.spec.dtype, self.spec.chunk_shape)
+        except Damaged:
+            if not self._copy:
+                raise
+        size, nbytes = self.spec.chunk_rows, self._file_rows * self.spec.row_nbytes
+        try:
+            copy = zlib.decompressobj().decompress(self._copy, nbytes)
+            some = np.frombuffer(copy, self.spec.dtype, self._file_rows)[number * size :][:size]
+        except (zlib.error, ValueError):
+            raise Damaged("its chunk, and the copy of it in the index") from None
+        self.mended = True
+        values = np.zeros(self.spec.chunk_shape, self.spec.dtype)
+        values[: len(some)] = some
         return values
 
     def read(self, start: int, stop: int) -> NDArray[Any]:

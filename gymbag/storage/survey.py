@@ -30,7 +30,6 @@ from gymbag.storage.writer import EPISODE_DTYPE, EXTRA_COLUMNS
 
 MOST_BYTES = 1 << 28
 """Bytes of a description, or of a table of episodes, that are read at once."""
-
 OF_EPISODES = {EPISODES, *(column.name for column in EXTRA_COLUMNS)}
 """Columns that have an entry for each episode, not for each row."""
 
@@ -204,6 +203,8 @@ def _read_meta(found: Survey, tick: Tick) -> Meta | None:
         if damaged:
             reason = damaged[0].reason
         else:
+            if column.mended:  # by the copy in the index
+                found.damages[META] = [Range(0, 0, "its checksum is not the one recorded")]
             try:
                 return Meta.parse(b"".join(chunks), found.name)
             except (GymbagError, AttributeError, RecursionError) as error:
