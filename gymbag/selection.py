@@ -185,9 +185,9 @@ class Selection:
             stop = int(entry["first_row"] + entry["rows"])
             for start in range(int(records.first_rows[first]), stop, SCAN_ROWS):
                 rows = np.arange(start, min(start + SCAN_ROWS, stop))
-                selected = rows[self._condition.mask(records, rows)]
+                selected = np.flatnonzero(self._condition.mask(records, rows))
                 if len(selected):
-                    yield selected
+                    yield start + selected
 
     @property
     def rows(self) -> Rows:
@@ -293,6 +293,13 @@ def ask(records: Records, text: str, params: Mapping[str, Any]) -> Asked:
 
 def _narrow(mask: Mask, expression: Any, records: Records, rows: Rows, batch: int) -> None:
     """Take out of `mask` the rows of which the expression does not hold."""
+    if mask.all():
+        # Rows that follow one another stay a part of their array, and are read as one.
+        for start in range(0, len(rows), max(1, batch)):
+            asked = rows[start : start + batch]
+            answer = expression(lambda field, at=asked: records.read(field, at), len(asked))
+            mask[start : start + batch] = answer
+        return
     left = np.flatnonzero(mask)
     for start in range(0, len(left), max(1, batch)):
         some = left[start : start + batch]

@@ -1,14 +1,99 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Decoded chunks, the last used ones, within a budget of bytes."""
+"""What has been decoded, as far as it was used last and a budget of bytes allows."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+
+
+class WholeColumn:
+    """A column in one array, of which only those chunks take memory that were asked for."""
+
+    def __init__(self, dtype: np.dtype, shape: tuple[int, ...], chunk_rows: int) -> None:
+        # The kernel gives memory to a page when it is written to.
+        self._values = np.empty(shape, dtype)
+        self._chunk_rows = chunk_rows
+        self._here = np.zeros(-(-shape[0] // chunk_rows), np.bool_)
+
+    def missing(self, numbers: NDArray[np.int64]) -> list[int]:
+        """Return which of these chunks are not here."""
+        missing: list[int] = np.unique(numbers[~self._here[numbers]]).tolist()
+        return missing
+
+    def put(self, number: int, chunk: NDArray[Any]) -> int:
+        """Take a chunk; return its bytes."""
+        start = number * self._chunk_rows
+        place = self._values[start : start + self._chunk_rows]
+        place[:] = chunk[: len(place)]
+        self._here[number] = True
+        return place.nbytes
+
+    def take(self, rows: NDArray[np.int64] | slice) -> NDArray[Any]:
+        """Return a copy of some rows, the chunks of which must all be here."""
+        return self._values[rows].copy() if isinstance(rows, slice) else self._values[rows]
+
+
+class ColumnCache:
+    """Keeps the columns used last, each in one array: a request for many rows is one of NumPy's.
+
+    >>> cache = ColumnCache(100)
+    >>> values = np.arange(8.0)
+    >>> column = cache.column("a", values.dtype, values.shape, 4)
+    >>> for number in column.missing(np.array([1])):
+    ...     cache.put(column, number, values[4 * number :])
+    >>> column.take(np.array([7, 5])), cache.nbytes
+    (array([7., 5.]), 32)
+    >>> cache.column("b", values.dtype, (80,), 4) is None
+    True
+    """
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        """Most bytes kept, but for those of the column that is being read."""
+        self._columns: OrderedDict[Hashable, WholeColumn] = OrderedDict()
+        self._sizes: dict[WholeColumn, int] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are kept."""
+        return sum(self._sizes.values())
+
+    def column(
+        self, key: Hashable, dtype: np.dtype, shape: tuple[int, ...], chunk_rows: int
+    ) -> WholeColumn | None:
+        """Return the column of that key; None if it would not fit."""
+        if math.prod(shape) * dtype.itemsize > self.budget:
+            return None
+        with self._lock:
+            column = self._columns.get(key)
+            if column is None:
+                column = self._columns[key] = WholeColumn(dtype, shape, chunk_rows)
+                self._sizes[column] = 0
+            self._columns.move_to_end(key)
+            return column
+
+    def put(self, column: WholeColumn, number: int, chunk: NDArray[Any]) -> None:
+        """Put a chunk into a column, and forget others if that is too much."""
+        nbytes = column.put(number, chunk)
+        with self._lock:
+            if column in self._sizes:
+                self._sizes[column] += nbytes
+            while self.nbytes > self.budget and len(self._columns) > 1:
+                del self._sizes[self._columns.popitem(last=False)[1]]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._columns.clear()
+            self._sizes.clear()
 
 
 class ChunkCache:

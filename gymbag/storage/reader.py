@@ -14,13 +14,15 @@ from gymbag.errors import FileError, NoSuchDataset, NotAStore
 from gymbag.schema import Column, jsonable
 from gymbag.schema.text import split_bytes
 from gymbag.storage.access import open_to_read
-from gymbag.storage.cache import ChunkCache
+from gymbag.storage.cache import ChunkCache, ColumnCache
 from gymbag.storage.meta import Meta
 from gymbag.storage.names import EPISODES, META, STEPS, escape, unescape
 from gymbag.storage.snapshot import MAX_BYTES, Snapshot, StoredColumn
 from gymbag.storage.writer import EPISODE_DTYPE, EXTRA_COLUMNS
 
-CACHE_BYTES = 64 << 20
+CACHE_BYTES = 256 << 20
+CHUNK_SHARE = 4
+"""This part of the cache is for single chunks, of columns that are too large to be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class DatasetReader:
     Args:
         filename: the file.
         name: the data set in it; None if it holds only one.
-        cache_bytes: how many bytes of decoded chunks to keep.
+        cache_bytes: how many bytes of decoded values to keep.
         max_bytes: how many bytes the file may make this process allocate at once.
 
     Raises:
@@ -61,7 +63,8 @@ class DatasetReader:
     ) -> None:
         self.filename = os.fspath(filename)
         self.max_bytes = max_bytes
-        self._cache = ChunkCache(cache_bytes)
+        self._cache = ChunkCache(cache_bytes // CHUNK_SHARE)
+        self._kept = ColumnCache(cache_bytes - cache_bytes // CHUNK_SHARE)
         self._snapshot = open_to_read(self.filename, max_bytes)
         self._group = f"/{escape(self._choose(name))}"
         self._take_up()
@@ -84,7 +87,7 @@ class DatasetReader:
         self._take_up()
 
     def _take_up(self) -> None:
-        self._cache.clear()
+        self._forget()
         self.meta = Meta.parse(self._all(META).tobytes(), self.filename)
         self.episodes: NDArray[Any] = self._all(EPISODES)
         """The table of episodes."""
@@ -148,13 +151,36 @@ class DatasetReader:
 
         Rows may come in any order; each chunk is decoded once if they ascend.
         """
-        out = np.empty((len(rows), *column.shape), dtype=column.dtype)
         if not len(rows):
-            return out
+            return np.empty((0, *column.shape), dtype=column.dtype)
         name = escape(column.name)
         in_table = column.name in self._in_table
         leaf = STEPS if in_table else name
-        chunk_rows = self._chunk_rows(leaf)
+        stored = self._column(leaf)
+        chunk_rows = stored.spec.chunk_rows
+        shape = (stored.rows, *column.shape)
+        kept = self._kept.column((leaf, name), column.dtype, shape, chunk_rows)
+        if kept is None:
+            return self._take_by_chunks(column, rows)
+        first, last = int(rows[0]), int(rows[-1])
+        follow = last - first + 1 == len(rows) and bool((rows[1:] > rows[:-1]).all())
+        touched = (
+            np.arange(first // chunk_rows, last // chunk_rows + 1)
+            if follow
+            else (rows // chunk_rows)
+        )
+        for number in kept.missing(touched):
+            chunk = self._chunk(leaf, number, chunk_rows) if in_table else stored.load(number)
+            self._kept.put(kept, number, chunk[name] if in_table else chunk)
+        return kept.take(slice(first, last + 1) if follow else rows)
+
+    def _take_by_chunks(self, column: Column, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the entries of a column that is too large to be kept."""
+        out = np.empty((len(rows), *column.shape), dtype=column.dtype)
+        name = escape(column.name)
+        in_table = column.name in self._in_table
+        leaf = STEPS if in_table else name
+        chunk_rows = self._column(leaf).spec.chunk_rows
         numbers = rows // chunk_rows
         cuts = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
         for start, stop in zip([0, *cuts.tolist()], [*cuts.tolist(), len(rows)], strict=True):
@@ -211,11 +237,12 @@ class DatasetReader:
 
     def close(self) -> None:
         """Give the file back."""
-        self._cache.clear()
+        self._forget()
         self._snapshot.close()
 
-    def _chunk_rows(self, leaf: str) -> int:
-        return self._column(leaf).spec.chunk_rows
+    def _forget(self) -> None:
+        self._cache.clear()
+        self._kept.clear()
 
     def _chunk(self, leaf: str, number: int, rows: int) -> NDArray[Any]:
         column = self._column(leaf)
