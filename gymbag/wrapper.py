@@ -61,8 +61,11 @@ class Recording:
         elif len(result) == 4:
             del self.step
             self._record_step(action, result)
-        elif not self._stop(error):
-            raise error
+        else:
+            # Whoever has kept the quick `step` goes on calling it; for it, no episode runs now.
+            self.recorder.on_end(Ended.CLOSED)
+            if not self._stop(error):
+                raise error
 
     def step(self, action: Any) -> Any:
         """Step the environment, record what it returns, and return it.

@@ -31,6 +31,18 @@ from gymbag.storage import disk, file, pytables, snapshot
 FUNCTIONS = ("write_at", "truncate", "sync", "sync_folder", "replace", "unlink")
 
 
+class Endless(gymnasium.Env[Any, Any]):
+    """Has one episode."""
+
+    observation_space = action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        return 0, {}
+
+    def step(self, action: Any) -> Any:
+        return 1, 1.0, False, False, {}
+
+
 class Counting(gymnasium.Env[Any, Any]):
     """Counts its steps; its images cannot be compressed."""
 
@@ -293,6 +305,23 @@ def test_a_disk_that_can_only_be_read_is_read(tmp_path: Path) -> None:
             with pytest.raises(FileError, match="Read-only"):
                 gymbag.record_hdf5(Counting(), disk_ / name, name="x")
         assert {path: path.read_bytes() for path in disk_.iterdir()} == before
+
+
+def test_a_step_that_somebody_holds_raises_once(tmp_path: Path) -> None:
+    env = gymbag.record_hdf5(Endless(), tmp_path / "x.h5", name="x", durability="close")
+    env.reset()
+    step, raised = env.step, 0
+    full = OSError(errno.ENOSPC, "full")
+    buffered = mock.patch("gymbag.storage.log.BUFFERED", 1)
+    with mock.patch.object(disk, "write_at", side_effect=full), buffered:
+        for _ in range(40_000):
+            try:
+                step(0)
+            except FileError:
+                raised += 1
+    assert raised == 1
+    with suppress(FileError):
+        env.close()
 
 
 def test_the_folder_is_removed(tmp_path: Path) -> None:

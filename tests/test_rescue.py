@@ -119,6 +119,23 @@ def test_nothing_wrong_is_saved_if_the_index_is_damaged_too(
         assert set(episode_texts(tmp_path / f"{number}.h5")) < set(whole), offsets
 
 
+def test_a_column_that_cannot_be_is_left_out_of_a_damaged_index(
+    good: Path, whole: list[str], tmp_path: Path
+) -> None:
+    path = flip(tmp_path / "x.h5", good, [])
+    with tables.open_file(str(path), "a") as file:
+        filters = tables.Filters(1, "blosc2:zstd")
+        atom = tables.UInt8Atom()
+        huge = file.create_earray("/plain", "huge", atom, (0,), chunkshape=(1,), filters=filters)
+        huge.truncate(1 << 40)
+    index = bytearray(good.read_bytes()[index_of(good).end :])
+    index[-40] ^= 1
+    path.write_bytes(path.read_bytes() + index)
+    saved = gymbag.rescue(path, tmp_path / "new.h5")
+    assert any("rows cannot be" in note for note in saved.notes)
+    assert episode_texts(tmp_path / "new.h5") == whole
+
+
 def test_the_table_of_episodes_is_made_again(good: Path, whole: list[str], tmp_path: Path) -> None:
     hit = [place.offset + 90 for place in places(good) if place.path.endswith("thing/episodes")]
     saved = gymbag.rescue(flip(tmp_path / "x.h5", good, hit), tmp_path / "new.h5")

@@ -59,7 +59,15 @@ def mended_index(
     return None
 
 
-def with_checksums(descriptor: int, column: IndexedColumn, end: int) -> tuple[IndexedColumn, int]:
+def ruins_of_index(descriptor: int, end: int) -> bytes:
+    """Return what stands behind HDF5's part of a file, which ends at `end`."""
+    size = os.fstat(descriptor).st_size
+    return disk.read_at(descriptor, max(0, min(MOST_INDEX, size - end)), end)
+
+
+def with_checksums(
+    descriptor: int, column: IndexedColumn, ruins: bytes
+) -> tuple[IndexedColumn, int]:
     """Return a column with the checksums that the ruins of an index hold of its chunks.
 
     They are found by where HDF5 has the chunks, so nothing else of the index need be whole.
@@ -67,24 +75,24 @@ def with_checksums(descriptor: int, column: IndexedColumn, end: int) -> tuple[In
     Args:
         descriptor: of the file.
         column: the column, without checksums.
-        end: where HDF5's part of the file ends.
+        ruins: what is left of the index.
 
     Returns:
         The column, and of how many chunks no checksum was found; they have the one they should.
     """
-    size = os.fstat(descriptor).st_size
-    tail = disk.read_at(descriptor, max(0, min(MOST_INDEX, size - end)), end)
     chunks = column.chunks.copy()
     stored = np.flatnonzero(chunks["size"])
     order = stored[np.argsort(chunks["offset"][stored])]
+    offsets = chunks["offset"][order]
     unknown = np.ones(len(order), np.bool_)
-    for phase in range(min(CHUNK.itemsize, len(tail)) if len(order) else 0):
-        records = np.frombuffer(tail, CHUNK, (len(tail) - phase) // CHUNK.itemsize, phase)
-        at = np.searchsorted(chunks["offset"][order], records["offset"])
+    for phase in range(min(CHUNK.itemsize, len(ruins)) if len(order) else 0):
+        records = np.frombuffer(ruins, CHUNK, (len(ruins) - phase) // CHUNK.itemsize, phase)
+        at = np.searchsorted(offsets, records["offset"])
         at[at == len(order)] = 0
         same = chunks[["offset", "size"]][order[at]] == records[["offset", "size"]]
         chunks["crc"][order[at[same]]] = records["crc"][same]
         unknown[at[same]] = False
+    size = os.fstat(descriptor).st_size
     for number in order[unknown].tolist():
         offset, nbytes = int(chunks["offset"][number]), int(chunks["size"][number])
         chunks["crc"][number] = zlib.crc32(disk.read_at(descriptor, min(nbytes, size), offset))

@@ -41,7 +41,7 @@ from gymbag.storage.frames import (
 )
 from gymbag.storage.log import Piece
 from gymbag.storage.look import Scan, ScannedLeaf, look
-from gymbag.storage.mend import mended_index, with_checksums
+from gymbag.storage.mend import mended_index, ruins_of_index, with_checksums
 from gymbag.storage.names import FORMAT, META
 from gymbag.storage.snapshot import Snapshot, StoredColumn
 
@@ -107,9 +107,7 @@ class SalvagedColumn(StoredColumn):
         """Return whether the index and HDF5 have a chunk in the same place."""
         places = ["offset", "size"]
         second = self._second
-        return second is not None and bool(
-            self.chunks[number][places] == second.chunks[number][places]
-        )
+        return second is not None and second.chunks[number][places] == self.chunks[number][places]
 
     def _zeros(self) -> NDArray[Any]:
         return np.zeros(self.spec.chunk_shape, self.spec.dtype)
@@ -160,25 +158,32 @@ class Wreck(Snapshot):
         """Return the columns by what HDF5 says, and what can be read of a damaged index."""
         torn = torn_index(self.descriptor)
         self.notes.append("the index behind HDF5's end is damaged or gone")
-        end = stated_end(self.descriptor)
-        leaves = {f"/{'/'.join(leaf.path)}": leaf for leaf in self._look(torn is None)}
-        if torn and not torn.digest:
-            places = {path: _indexed(leaf).chunks for path, leaf in leaves.items()}
-            torn = mended_index(self.descriptor, torn, places) or torn
-        columns: dict[str, StoredColumn] = {}
-        for path, leaf in leaves.items():
+        leaves: dict[str, tuple[ScannedLeaf, IndexedColumn]] = {}
+        for leaf in self._look(torn is None):
+            path = f"/{'/'.join(leaf.path)}"
             if -(-leaf.rows // leaf.chunk_rows) > MOST_CHUNKS or len(leaf.path) != 2:
                 self.notes.append(f"{path}: left out: {leaf.rows:,} rows cannot be")
+            else:
+                leaves[path] = leaf, _indexed(leaf)
+        if torn and not torn.digest:
+            places = {path: indexed.chunks for path, (_, indexed) in leaves.items()}
+            torn = mended_index(self.descriptor, torn, places) or torn
+        ruins = ruins_of_index(self.descriptor, stated_end(self.descriptor))
+        columns: dict[str, StoredColumn] = {}
+        for path, (leaf, indexed) in leaves.items():
+            old = torn.columns.get(path) if torn else None
+            if old and not (old.rows == leaf.rows and _same_kind(old.spec, indexed.spec)):
+                old = None
+            if torn and torn.digest and old:
+                columns[path] = SalvagedColumn(old, self.descriptor, self.filename)
                 continue
-            indexed, unknown = with_checksums(self.descriptor, _indexed(leaf), end)
-            if unknown:
+            checked, unknown = with_checksums(self.descriptor, indexed, ruins)
+            column = SalvagedColumn(checked, self.descriptor, self.filename, leaf=leaf)
+            if old:
+                column = SalvagedColumn(old, self.descriptor, self.filename, second=column)
+            elif unknown:
                 what = f"{unknown} chunks have no checksum, so damage to them may not show"
                 self.notes.append(f"{path}: {what}")
-            column = SalvagedColumn(indexed, self.descriptor, self.filename, leaf=leaf)
-            old = torn.columns.get(path) if torn else None
-            if old and old.rows == leaf.rows and _same_kind(old.spec, indexed.spec):
-                second = column if torn and not torn.digest else None
-                column = SalvagedColumn(old, self.descriptor, self.filename, second=second)
             columns[path] = column
         for path, old in torn.columns.items() if torn else ():
             columns.setdefault(path, SalvagedColumn(old, self.descriptor, self.filename))
