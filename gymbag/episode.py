@@ -299,10 +299,10 @@ class EpisodeBuilder:
         # All of it, however much came since: rows without their episode would be no one's.
         return twin._take(twin.pending)
 
-    def take(self, most: int | None = None) -> Block:
+    def take(self, most: int = BLOCK_ROWS) -> Block:
         """Return the rows that may leave, a block of them at most, and forget them."""
         with self._lock:
-            return self._take(min(most or self._block_rows, self._until_border()))
+            return self._take(min(most, self._until_border()))
 
     def _wait_for_block(self) -> None:
         """Have `when_full` called once the rows up to the next border may leave."""

@@ -293,15 +293,10 @@ def ask(records: Records, text: str, params: Mapping[str, Any]) -> Asked:
 
 def _narrow(mask: Mask, expression: Any, records: Records, rows: Rows, batch: int) -> None:
     """Take out of `mask` the rows of which the expression does not hold."""
-    if mask.all():
-        # Rows that follow one another stay a part of their array, and are read as one.
-        for start in range(0, len(rows), max(1, batch)):
-            asked = rows[start : start + batch]
-            answer = expression(lambda field, at=asked: records.read(field, at), len(asked))
-            mask[start : start + batch] = answer
-        return
-    left = np.flatnonzero(mask)
-    for start in range(0, len(left), max(1, batch)):
-        some = left[start : start + batch]
+    # All of them need not be picked out one by one.
+    left = None if mask.all() else np.flatnonzero(mask)
+    for start in range(0, len(rows if left is None else left), max(1, batch)):
+        part = slice(start, start + batch)
+        some = part if left is None else left[part]
         asked = rows[some]
         mask[some] = expression(lambda field, at=asked: records.read(field, at), len(asked))

@@ -216,7 +216,7 @@ def test_a_log_that_goes_on_for_want_of_room_is_not_taken_for_anothers(trace: Tr
         ("sync", "file.sync"),
         ("sync", "file.checkpoint"),
         ("sync", "file._replace_log"),
-        ("sync", "file._store"),
+        ("sync", "merge.write_index"),
         ("sync", "undo.write_undo"),
         ("sync folder", "undo.write_undo"),
         ("sync folder", "file._open"),

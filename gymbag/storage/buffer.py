@@ -129,14 +129,9 @@ class ColumnBuffer:
 
     def contribute_provisional(self, values: NDArray[Any] | Parts) -> None:
         """Hand the log rows that would follow if nothing else did."""
-        if isinstance(values, Parts):
-            parts = values.parts
-            arrays = [self._unpack(p.data) if isinstance(p, Packed) else p for p in parts]
-        else:
-            arrays = [values]
         size, first = self.spec.chunk_rows, self.rows
-        for array in arrays:
-            left = array
+        for one in values.parts if isinstance(values, Parts) else [values]:
+            left = self._unpack(one.data) if isinstance(one, Packed) else one
             while len(left):
                 part = left[: size - first % size]
                 self._log(part, first, provisional=True)

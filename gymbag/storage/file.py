@@ -29,7 +29,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from gymbag.errors import FileBusy, FileError, RecordingWarning
@@ -37,14 +36,12 @@ from gymbag.storage import disk, lock, log, pytables, undo
 from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.footer import (
     Footer,
-    IndexedColumn,
-    digest_of,
     outside_chunks,
 )
 from gymbag.storage.foreign import check_before_writing, note_sound
 from gymbag.storage.frames import Compressor
 from gymbag.storage.log import Kind, LogWriter
-from gymbag.storage.merge import all_chunks, new_frames, with_copy
+from gymbag.storage.merge import index_chunks, new_frames, write_index
 from gymbag.storage.snapshot import Snapshot
 
 PATIENCE = 1.0
@@ -274,15 +271,11 @@ class StepFile:
         columns = dict(known)
         for column in changed:
             path = column.spec.path
-            chunks = all_chunks(column, places[path], crcs[path])
-            indexed = IndexedColumn(column.spec, column.rows, chunks)
-            columns[path] = with_copy(indexed, self._descriptor, self.filename)
+            columns[path] = index_chunks(
+                column.spec, column.rows, places[path], crcs[path], column.chunks
+            )
         sequence = max(committed.contents.sequence, committed.footer.sequence)
-        footer = Footer(sequence, os.fstat(self._descriptor).st_size, 0, columns)
-        footer = replace(footer, digest=digest_of(self._descriptor, footer))
-        disk.write_at(self._descriptor, (footer.to_bytes(),), footer.end)
-        disk.sync(self._descriptor)
-        return footer
+        return write_index(self.filename, self._descriptor, sequence, columns)
 
     def _begin_log(self) -> None:
         """Put a new log in the place of the old, which goes on if there is no room for one."""

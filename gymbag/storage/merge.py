@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What the log adds to a column: the frames of its chunks, and where all of them are then."""
+"""What the log adds to a column; and the index of what HDF5 has then stored."""
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gymbag.storage.footer import CHUNK, IndexedColumn
+from gymbag.storage import disk
+from gymbag.storage.columns import ColumnSpec
+from gymbag.storage.footer import CHUNK, Footer, IndexedColumn, digest_of
 from gymbag.storage.frames import Compressor, is_zero
 from gymbag.storage.log import Kind
 from gymbag.storage.names import META
 from gymbag.storage.snapshot import StoredColumn
+
+NO_CHUNKS = np.zeros(0, CHUNK)
 
 
 def new_frames(column: StoredColumn, crcs: dict[int, int]) -> Iterator[tuple[int, bytes]]:
@@ -34,21 +39,39 @@ def new_frames(column: StoredColumn, crcs: dict[int, int]) -> Iterator[tuple[int
         yield number, frame
 
 
-def with_copy(column: IndexedColumn, descriptor: int, filename: str) -> IndexedColumn:
-    """Return a column as the index is to have it: with a copy, if it describes a data set."""
+def index_chunks(
+    spec: ColumnSpec,
+    rows: int,
+    places: NDArray[Any],
+    crcs: dict[int, int],
+    before: NDArray[Any] = NO_CHUNKS,
+) -> IndexedColumn:
+    """Return a column with where its chunks are now, and their checksums: new, or as before."""
+    chunks = np.zeros(-(-rows // spec.chunk_rows), CHUNK)
+    numbers = places["number"].astype(np.int64)
+    chunks["offset"][numbers], chunks["size"][numbers] = places["offset"], places["size"]
+    chunks["crc"][: len(before)] = before["crc"]
+    chunks["crc"][list(crcs)] = list(crcs.values())
+    return IndexedColumn(spec, rows, chunks)
+
+
+def write_index(
+    filename: str, descriptor: int, sequence: int, columns: Mapping[str, IndexedColumn]
+) -> Footer:
+    """Write the index behind HDF5's part of a file, sync it all, and return the index.
+
+    Of what the data sets say of themselves it gets copies.
+    """
+    complete = {path: _with_copy(one, descriptor, filename) for path, one in columns.items()}
+    footer = Footer(sequence, os.fstat(descriptor).st_size, 0, complete)
+    footer = replace(footer, digest=digest_of(descriptor, footer))
+    disk.write_at(descriptor, (footer.to_bytes(),), footer.end)
+    disk.sync(descriptor)
+    return footer
+
+
+def _with_copy(column: IndexedColumn, descriptor: int, filename: str) -> IndexedColumn:
     if not column.spec.path.endswith(f"/{META}") or column.copy:
         return column
     values = StoredColumn(column, descriptor, filename).read(0, column.rows)
     return replace(column, copy=zlib.compress(values.tobytes()))
-
-
-def all_chunks(column: StoredColumn, places: NDArray[Any], crcs: dict[int, int]) -> NDArray[Any]:
-    """Return where a column's chunks are now, with the checksums known before and the new."""
-    chunks = np.zeros(-(-column.rows // column.spec.chunk_rows), CHUNK)
-    numbers = places["number"].astype(np.int64)
-    chunks["offset"][numbers] = places["offset"]
-    chunks["size"][numbers] = places["size"]
-    chunks["crc"][: len(column.chunks)] = column.chunks["crc"]
-    for number, crc in crcs.items():
-        chunks["crc"][number] = crc
-    return chunks

@@ -154,45 +154,38 @@ class DatasetReader:
         if not len(rows):
             return np.empty((0, *column.shape), dtype=column.dtype)
         name = escape(column.name)
-        in_table = column.name in self._in_table
-        leaf = STEPS if in_table else name
+        field = name if column.name in self._in_table else None
+        leaf = STEPS if field else name
         stored = self._column(leaf)
-        chunk_rows = stored.spec.chunk_rows
+        size = stored.spec.chunk_rows
         shape = (stored.rows, *column.shape)
-        kept = self._kept.column((leaf, name), column.dtype, shape, chunk_rows)
+        kept = self._kept.column((leaf, name), column.dtype, shape, size)
         if kept is None:
-            return self._take_by_chunks(column, rows)
-        first, last = int(rows[0]), int(rows[-1])
-        follow = last - first + 1 == len(rows) and bool((rows[1:] > rows[:-1]).all())
+            return self._take_by_chunks(column, leaf, field, rows)
+        run = _run(rows)
         touched = (
-            np.arange(first // chunk_rows, last // chunk_rows + 1)
-            if follow
-            else (rows // chunk_rows)
+            rows // size if run is None else np.arange(run.start // size, -(-run.stop // size))
         )
         for number in kept.missing(touched):
-            chunk = self._chunk(leaf, number, chunk_rows) if in_table else stored.load(number)
-            self._kept.put(kept, number, chunk[name] if in_table else chunk)
-        return kept.take(slice(first, last + 1) if follow else rows)
+            chunk = self._chunk(leaf, number) if field else stored.load(number)
+            self._kept.put(kept, number, chunk[field] if field else chunk)
+        return kept.take(rows if run is None else run)
 
-    def _take_by_chunks(self, column: Column, rows: NDArray[np.int64]) -> NDArray[Any]:
+    def _take_by_chunks(
+        self, column: Column, leaf: str, field: str | None, rows: NDArray[np.int64]
+    ) -> NDArray[Any]:
         """Return the entries of a column that is too large to be kept."""
         out = np.empty((len(rows), *column.shape), dtype=column.dtype)
-        name = escape(column.name)
-        in_table = column.name in self._in_table
-        leaf = STEPS if in_table else name
         chunk_rows = self._column(leaf).spec.chunk_rows
         numbers = rows // chunk_rows
         cuts = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
         for start, stop in zip([0, *cuts.tolist()], [*cuts.tolist(), len(rows)], strict=True):
             number = int(numbers[start])
-            chunk = self._chunk(leaf, number, chunk_rows)
-            values = chunk[name] if in_table else chunk
+            chunk = self._chunk(leaf, number)
+            values = chunk[field] if field else chunk
             places = rows[start:stop] - number * chunk_rows
-            first, last = int(places[0]), int(places[-1])
-            if last - first + 1 == len(places) and (places[1:] > places[:-1]).all():
-                out[start:stop] = values[first : last + 1]
-            else:
-                out[start:stop] = values[places]
+            run = _run(places)
+            out[start:stop] = values[places if run is None else run]
         return out
 
     def take_column(
@@ -244,9 +237,16 @@ class DatasetReader:
         self._cache.clear()
         self._kept.clear()
 
-    def _chunk(self, leaf: str, number: int, rows: int) -> NDArray[Any]:
+    def _chunk(self, leaf: str, number: int) -> NDArray[Any]:
         column = self._column(leaf)
         return self._cache.get((leaf, number), lambda: column.load(number))
+
+
+def _run(rows: NDArray[np.int64]) -> slice | None:
+    """Return rows that follow one another as a slice, which NumPy copies sooner."""
+    first, last = int(rows[0]), int(rows[-1])
+    follow = last - first + 1 == len(rows) and bool((rows[1:] > rows[:-1]).all())
+    return slice(first, last + 1) if follow else None
 
 
 def dataset_names(snapshot: Snapshot) -> list[str]:

@@ -26,9 +26,8 @@ from gymbag.schema.columns import ROWS
 from gymbag.storage import disk, pytables
 from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.compression import TABLE, TEXT, Compression, Policy
-from gymbag.storage.footer import CHUNK, Footer, IndexedColumn, digest_of
 from gymbag.storage.frames import Compressor, is_zero
-from gymbag.storage.merge import with_copy
+from gymbag.storage.merge import index_chunks, write_index
 from gymbag.storage.names import EPISODES, META, STEPS, escape
 from gymbag.storage.snapshot import StoredColumn
 from gymbag.storage.survey import Part, conform, present
@@ -82,15 +81,11 @@ def build(filename: str, columns: Iterable[NewColumn], *, sequence: int = 0) -> 
         raise (error.__cause__ if isinstance(error.__cause__, FileError) else error) from None
     descriptor = disk.open_to_change(filename)
     try:
-        indexed = {}
-        for path, (column, crcs) in made.items():
-            chunks = _chunks(column, places[path], crcs)
-            one = IndexedColumn(column.spec, column.rows, chunks)
-            indexed[path] = with_copy(one, descriptor, filename)
-        footer = Footer(sequence, os.fstat(descriptor).st_size, 0, indexed)
-        footer = replace(footer, digest=digest_of(descriptor, footer))
-        disk.write_at(descriptor, (footer.to_bytes(),), footer.end)
-        disk.sync(descriptor)
+        indexed = {
+            path: index_chunks(column.spec, column.rows, places[path], crcs)
+            for path, (column, crcs) in made.items()
+        }
+        write_index(filename, descriptor, sequence, indexed)
     finally:
         os.close(descriptor)
 
@@ -99,14 +94,6 @@ def _noting(frames: Frames, crcs: dict[int, int]) -> Iterator[tuple[int, bytes]]
     for number, frame in frames:
         crcs[number] = zlib.crc32(frame)
         yield number, frame
-
-
-def _chunks(column: NewColumn, places: NDArray[Any], crcs: dict[int, int]) -> NDArray[Any]:
-    chunks = np.zeros(-(-column.rows // column.spec.chunk_rows), CHUNK)
-    numbers = places["number"].astype(np.int64)
-    chunks["offset"][numbers], chunks["size"][numbers] = places["offset"], places["size"]
-    chunks["crc"][list(crcs)] = list(crcs.values())
-    return chunks
 
 
 def as_it_is(column: StoredColumn) -> NewColumn:
