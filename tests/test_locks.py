@@ -26,6 +26,7 @@ import pytest
 import gymbag
 from gymbag.errors import FileBusy, FileError, RecordingWarning, RecoveryWarning
 from gymbag.storage import file, lock
+from gymbag.storage.snapshot import Snapshot
 from tests.known import EPISODES, Known, check_episode, play_on
 
 # Its children are forked from a process of one thread, which has imported all and opened nothing.
@@ -310,6 +311,32 @@ def test_what_cannot_be_recovered_can_be_read(
     store = check(filename, rows=40)
     assert store.episodes[-1].ended == "interrupted"
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_reader_sees_no_less_while_somebody_begins_to_recover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filename = tmp_path / "x.h5"
+    with other(filename) as writer:
+        writer.ask(20)
+    begins, seen = threading.Event(), threading.Event()
+    write_holder = lock._write_holder
+
+    def wait(*arguments: Any, **more: Any) -> None:
+        begins.set()
+        seen.wait(10)
+        write_holder(*arguments, **more)
+
+    monkeypatch.setattr(lock, "_write_holder", wait)
+    recovers = threading.Thread(target=partial(file.recover, filename))
+    recovers.start()
+    try:
+        assert begins.wait(10)
+        assert Snapshot(str(filename)).columns["/small/episodes"].rows > 0
+    finally:
+        seen.set()
+        recovers.join()
+    check(filename, rows=20)
 
 
 def test_a_log_is_not_applied_to_another_file(tmp_path: Path) -> None:

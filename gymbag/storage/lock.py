@@ -36,7 +36,7 @@ def acquire(filename: str) -> tuple[int, bool]:
     deadline = time.monotonic() + PATIENCE
     while True:
         descriptor, found = _open(path)
-        if not _try(descriptor):
+        if not (_announced(descriptor, path) and _try(descriptor)):
             holder = log.read_holder(descriptor)
             os.close(descriptor)
             if time.monotonic() > deadline:
@@ -46,11 +46,30 @@ def acquire(filename: str) -> tuple[int, bool]:
         if disk.same_file(path, descriptor):
             _held.add(descriptor)
             # Asked again: between the two looks in `_open` somebody may have made it, and died.
-            found = os.fstat(descriptor).st_size >= log.HEADER_BYTES
-            left = {**log.read_holder(descriptor), RECOVERING: os.getpid()}
-            _write_holder(descriptor, path, left if found else holder_of_mine(), new=not found)
+            found = _begun(descriptor)
+            if not found:
+                _write_holder(descriptor, path, holder_of_mine(), new=True)
             return descriptor, found
         os.close(descriptor)
+
+
+def _announced(descriptor: int, path: str) -> bool:
+    """Say in a log that somebody else recovers it; return False if its writer lives.
+
+    It must stand there before the lock is taken: to a reader, a lock without that word is the
+    writer's, and what is provisional does not count while the writer lives.
+    """
+    if not _try(descriptor, fcntl.LOCK_SH):
+        return False
+    if _begun(descriptor):
+        left = {**log.read_holder(descriptor), RECOVERING: os.getpid()}
+        _write_holder(descriptor, path, left, new=False)
+    return True
+
+
+def _begun(descriptor: int) -> bool:
+    """Return whether a log has more in it than its maker had time for."""
+    return os.fstat(descriptor).st_size >= log.HEADER_BYTES
 
 
 def _write_holder(descriptor: int, path: str, holder: dict[str, Any], *, new: bool) -> None:
