@@ -50,7 +50,7 @@ class HDF5Recorder(Recorder):
         description: what you want to remember of it.
         metadata: more of it; anything that JSON holds, and NumPy arrays.
         env_spec: the environment's spec as JSON; it is kept as text and never executed.
-        compression: "default", "fast" or "small".
+        compression: "default", "fast", "small" or "archive".
         durability: how much a kill may cost at most: so many seconds of experience, or "step" for
             nothing that `step` has returned from, "episode" for the running episode, "close" for
             all since the recording began.

@@ -23,9 +23,16 @@ from gymbag.steps import Step, Transitions
 from gymbag.storage.reader import DatasetReader
 
 Rows = NDArray[np.int64]
+Span = range
+"""Rows that follow one another: less to look at than an array of them."""
 
 BATCH_BYTES = 16 << 20
 MOST_ROWS = 8192
+
+
+def numbers(rows: Rows | Span) -> Rows:
+    """Return the numbers of rows."""
+    return np.arange(rows.start, rows.stop) if isinstance(rows, range) else rows
 
 
 class Records:
@@ -46,6 +53,8 @@ class Records:
         self.catalogue = DatasetCatalogue(meta.schema, meta.info_columns)
         self.episodes = self.reader.episodes
         self.first_rows: Rows = self.episodes["first_row"].astype(np.int64)
+        self.end_rows: Rows = self.first_rows + self.episodes["rows"]
+        """The row after each episode's last."""
         self._table = {column.name: column for column in self.schema.table}
 
     @property
@@ -60,8 +69,7 @@ class Records:
 
     def episode_rows(self, episode: int) -> Rows:
         """Return the rows of an episode, the reset's first."""
-        entry = self.episodes[episode]
-        return np.arange(entry["first_row"], entry["first_row"] + entry["rows"])
+        return np.arange(self.first_rows[episode], self.end_rows[episode])
 
     def episode_of(self, rows: Rows) -> Rows:
         """Return the number of the episode that each row belongs to."""
@@ -70,6 +78,12 @@ class Records:
     def fixed(self, name: str, rows: Rows) -> NDArray[Any]:
         """Return a column that every data set has, such as `reward`."""
         return self.reader.take(self._table[name], rows)
+
+    def look(self, name: str, rows: Rows | Span) -> NDArray[Any]:
+        """Return the same to be read only, and so without copying what follows one another."""
+        if isinstance(rows, range):
+            return self.reader.view(self._table[name], slice(rows.start, rows.stop))
+        return self.fixed(name, rows)
 
     def batch(self, codec: SpaceCodec, rows: Rows) -> Batch:
         """Return the observations, actions, or parts of them, at `rows`."""
@@ -168,14 +182,15 @@ class Records:
         """Return the names of all fields."""
         return list(self.catalogue.names())
 
-    def read(self, field: Field, rows: Rows) -> Values:
-        """Return the values of a field at `rows`, as a question sees them."""
+    def read(self, field: Field, rows: Rows | Span) -> Values:
+        """Return the values of a field at `rows`, as a question sees them; to be read only."""
+        if field.name == "done":
+            return Values(self.look("terminated", rows) | self.look("truncated", rows))
+        if field.name in self._table and not field.name.startswith("action"):
+            return Values(self.look(field.name, rows))
+        rows = numbers(rows)
         if field.name in EPISODE_FIELDS:
             return self._of_episodes(self.episode_values(field), self.episode_of(rows))
-        if field.name == "done":
-            return Values(self.fixed("terminated", rows) | self.fixed("truncated", rows))
-        if field.name in self._table and not field.name.startswith("action"):
-            return Values(self.fixed(field.name, rows))
         if field.name.startswith(INFO):
             return self._read_info(field, rows)
         codec = self.catalogue.codec(field.name)

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gymbag.query import Plan, compile_query
-from gymbag.records import Records, Rows
+from gymbag.query import Expression, Plan, compile_query
+from gymbag.records import Records, Rows, Span, numbers
 from gymbag.segments import Segment, StoredEpisode
 from gymbag.steps import Episode, Step, Transitions
+from gymbag.storage.parallel import ordered
 
 SCAN_ROWS = 1 << 17
 """Rows looked at together: enough to make NumPy's overhead small, few enough to fit in a cache."""
@@ -30,7 +31,7 @@ class Condition(ABC):
         """Return which episodes can hold a selected row, as far as that is cheap to say."""
 
     @abstractmethod
-    def mask(self, records: Records, rows: Rows) -> Mask:
+    def mask(self, records: Records, rows: Rows | Span) -> Mask:
         """Return which of the rows are selected."""
 
 
@@ -42,7 +43,7 @@ class Everything(Condition):
         """Return all episodes."""
         return np.ones(len(records.episodes), dtype=np.bool_)
 
-    def mask(self, records: Records, rows: Rows) -> Mask:
+    def mask(self, records: Records, rows: Rows | Span) -> Mask:
         """Return all rows."""
         return np.ones(len(rows), dtype=np.bool_)
 
@@ -60,16 +61,16 @@ class Asked(Condition):
             return np.ones(n, dtype=np.bool_)
         return self.plan.episode(records.episode_values, n)
 
-    def mask(self, records: Records, rows: Rows) -> Mask:
+    def mask(self, records: Records, rows: Rows | Span) -> Mask:
         """Ask the cheap terms first, and each next one only of what is left."""
-        mask = np.ones(len(rows), dtype=np.bool_)
+        mask = None
         if self.plan.episode is not None:
-            mask = self.episodes(records)[records.episode_of(rows)]
+            mask = self.episodes(records)[records.episode_of(numbers(rows))]
         if self.plan.row is not None:
-            _narrow(mask, self.plan.row, records, rows, len(rows))
+            mask = _narrowed(mask, self.plan.row, records, rows, len(rows))
         if self.plan.wide is not None:
-            _narrow(mask, self.plan.wide, records, rows, records.batch_rows)
-        return mask
+            mask = _narrowed(mask, self.plan.wide, records, rows, records.batch_rows)
+        return np.ones(len(rows), dtype=np.bool_) if mask is None else mask
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,10 @@ class Both(Condition):
         """Return the episodes that are possible in both."""
         return self.one.episodes(records) & self.other.episodes(records)
 
-    def mask(self, records: Records, rows: Rows) -> Mask:
+    def mask(self, records: Records, rows: Rows | Span) -> Mask:
         """Ask the second of what the first left."""
         mask = self.one.mask(records, rows)
-        mask[mask] = self.other.mask(records, rows[mask])
+        mask[mask] = self.other.mask(records, numbers(rows)[mask])
         return mask
 
 
@@ -101,10 +102,10 @@ class Either(Condition):
         """Return the episodes that are possible in either."""
         return self.one.episodes(records) | self.other.episodes(records)
 
-    def mask(self, records: Records, rows: Rows) -> Mask:
+    def mask(self, records: Records, rows: Rows | Span) -> Mask:
         """Ask the second of what the first left out."""
         mask = self.one.mask(records, rows)
-        mask[~mask] = self.other.mask(records, rows[~mask])
+        mask[~mask] = self.other.mask(records, numbers(rows)[~mask])
         return mask
 
 
@@ -118,7 +119,7 @@ class Neither(Condition):
         """Return all: an episode that has rows in the other has some outside, too."""
         return np.ones(len(records.episodes), dtype=np.bool_)
 
-    def mask(self, records: Records, rows: Rows) -> Mask:
+    def mask(self, records: Records, rows: Rows | Span) -> Mask:
         """Return the rows that the other leaves out."""
         return ~self.other.mask(records, rows)
 
@@ -177,17 +178,17 @@ class Selection:
 
     def _scan(self) -> Iterator[Rows]:
         """Iterate over the selected rows, some at a time."""
-        records = self._records
-        possible = self._condition.episodes(records)
-        edges = np.flatnonzero(np.diff(possible, prepend=False, append=False))
-        for first, last in edges.reshape(-1, 2).tolist():
-            entry = records.episodes[last - 1]
-            stop = int(entry["first_row"] + entry["rows"])
-            for start in range(int(records.first_rows[first]), stop, SCAN_ROWS):
-                rows = np.arange(start, min(start + SCAN_ROWS, stop))
-                selected = np.flatnonzero(self._condition.mask(records, rows))
-                if len(selected):
-                    yield start + selected
+        records, condition = self._records, self._condition
+        possible = condition.episodes(records)
+
+        def ask(window: int) -> Rows:
+            rows = _rows_of(records, possible, window * SCAN_ROWS, (window + 1) * SCAN_ROWS)
+            selected = np.flatnonzero(condition.mask(records, rows))
+            return rows.start + selected if isinstance(rows, range) else rows[selected]
+
+        for selected in ordered(ask, _windows(records, possible)):
+            if len(selected):
+                yield selected
 
     @property
     def rows(self) -> Rows:
@@ -286,17 +287,52 @@ class Selection:
         return f"<Selection {self._text!r} of {self.name!r}>"
 
 
+def _windows(records: Records, possible: Mask) -> list[int]:
+    """Return which parts of the rows, of `SCAN_ROWS` each, hold rows of those episodes."""
+    episodes = np.flatnonzero(possible)
+    begin = records.first_rows[episodes] // SCAN_ROWS
+    end = (records.end_rows[episodes] - 1) // SCAN_ROWS
+    marks = np.zeros(records.rows // SCAN_ROWS + 2, np.int64)
+    np.add.at(marks, begin, 1)
+    np.add.at(marks, end + 1, -1)
+    windows: list[int] = np.flatnonzero(np.cumsum(marks)).tolist()
+    return windows
+
+
+def _rows_of(records: Records, possible: Mask, start: int, stop: int) -> Rows | Span:
+    """Return the rows between two that are of those episodes."""
+    stop = min(stop, records.rows)
+    first = int(records.episode_of(np.array([start]))[0])
+    last = int(records.episode_of(np.array([stop - 1]))[0])
+    there = np.flatnonzero(possible[first : last + 1])
+    begin = np.maximum(records.first_rows[first : last + 1], start)
+    end = np.minimum(records.end_rows[first : last + 1], stop)
+    if there[-1] - there[0] + 1 == len(there):
+        return range(int(begin[there[0]]), int(end[there[-1]]))
+    return start + np.flatnonzero(np.repeat(possible[first : last + 1], end - begin))
+
+
 def ask(records: Records, text: str, params: Mapping[str, Any]) -> Asked:
     """Return the condition that a question's text states."""
     return Asked(compile_query(text, records.catalogue, params))
 
 
-def _narrow(mask: Mask, expression: Any, records: Records, rows: Rows, batch: int) -> None:
-    """Take out of `mask` the rows of which the expression does not hold."""
-    # All of them need not be picked out one by one.
-    left = None if mask.all() else np.flatnonzero(mask)
-    for start in range(0, len(rows if left is None else left), max(1, batch)):
-        part = slice(start, start + batch)
-        some = part if left is None else left[part]
-        asked = rows[some]
-        mask[some] = expression(lambda field, at=asked: records.read(field, at), len(asked))
+def _narrowed(
+    mask: Mask | None, expression: Expression, records: Records, rows: Rows | Span, batch: int
+) -> Mask:
+    """Return those rows of a mask, or of all, of which the expression holds."""
+    batch = max(1, batch)
+    if mask is None or mask.all():
+        # All of them need not be picked out one by one.
+        parts = [rows[start : start + batch] for start in range(0, len(rows), batch)]
+        masks = [_asked(expression, records, part) for part in parts]
+        return masks[0] if len(masks) == 1 else np.concatenate([np.empty(0, np.bool_), *masks])
+    left = np.flatnonzero(mask)
+    for start in range(0, len(left), batch):
+        some = left[start : start + batch]
+        mask[some] = _asked(expression, records, numbers(rows)[some])
+    return mask
+
+
+def _asked(expression: Expression, records: Records, rows: Rows | Span) -> Mask:
+    return expression(lambda field: records.read(field, rows), len(rows))

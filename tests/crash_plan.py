@@ -103,10 +103,11 @@ def _options(number: int) -> dict[str, Any] | None:
 @contextmanager
 def small_chunks() -> Iterator[None]:
     table = Compression("zstd", 1, True, 4, 4)
+    policy = compression.POLICIES["default"]._replace(table=table)
     with ExitStack() as stack:
         for place, name, small in (
             (compression, "CHUNK_ROWS", 4),
-            (writer, "TABLE", table),
+            (compression, "POLICIES", {"default": policy}),
             (writer, "TEXT", table),
             (file, "check_before_writing", _check_digest),
         ):

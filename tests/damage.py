@@ -16,7 +16,7 @@ from gymnasium.spaces import Box, Dict, Discrete, Sequence, Text
 
 import gymbag
 from gymbag.schema import Column
-from gymbag.storage import compression, writer
+from gymbag.storage import compression
 from gymbag.storage.footer import Footer, read_footer
 
 EPISODES = 40
@@ -25,14 +25,15 @@ CHUNK_ROWS = 16
 
 
 def small_chunks(column: Column) -> compression.Compression:
-    return replace(compression.default(column), chunk_rows=CHUNK_ROWS, block_rows=CHUNK_ROWS)
+    return replace(compression.default(column), chunk_rows=CHUNK_ROWS, block_rows=CHUNK_ROWS // 4)
 
 
 def record(path: Path) -> Path:
     """Record two data sets: one of ragged observations and infos of all kinds, and a plain one."""
-    table = replace(compression.TABLE, chunk_rows=CHUNK_ROWS, block_rows=CHUNK_ROWS)
-    policies = {"default": small_chunks}
-    with mock.patch.object(writer, "TABLE", table), mock.patch.dict(compression.POLICIES, policies):
+    usual = compression.POLICIES["default"].table
+    table = replace(usual, chunk_rows=CHUNK_ROWS, block_rows=CHUNK_ROWS)
+    policies = {"default": compression.Policy(small_chunks, table)}
+    with mock.patch.dict(compression.POLICIES, policies):
         _record(path)
     return path
 

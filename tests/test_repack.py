@@ -17,6 +17,7 @@ from gymnasium.spaces import Box, Discrete
 import gymbag
 from gymbag.cli import main
 from gymbag.errors import FileBusy, FileError, NoSuchDataset
+from gymbag.storage.compression import POLICIES
 from tests.damage import EPISODES, NAME, episode_texts, flip, places, record
 
 
@@ -40,7 +41,7 @@ def same(one: Path, other: Path, name: str) -> bool:
         return bool(gymbag.compare(a, b, times=True)) and about(one, name) == about(other, name)
 
 
-@pytest.mark.parametrize("compression", [None, "default", "fast", "small"])
+@pytest.mark.parametrize("compression", [None, *POLICIES])
 def test_repacking_keeps_everything(good: Path, copy: Path, compression: str | None) -> None:
     os.chmod(copy, 0o640)
     with gymbag.open(copy, NAME) as reader:

@@ -36,7 +36,7 @@ from typing import Any
 
 import gymbag
 from gymbag.errors import FileBusy, RecordingWarning, RecoveryWarning
-from gymbag.storage import compression, file, writer
+from gymbag.storage import compression, file
 from gymbag.storage.compression import Compression
 from tests.known import NAMES, Known, Session, check_file, play_on, read_on
 
@@ -70,7 +70,8 @@ def record(out: int, filename: str, plan: Plan) -> None:
     file.CHECKPOINT_BYTES = plan.checkpoint_bytes
     compression.CHUNK_ROWS = plan.chunk_rows
     table = Compression("zstd", 1, True, plan.chunk_rows, plan.chunk_rows)
-    writer.TABLE = table  # type: ignore[attr-defined]
+    default = compression.POLICIES["default"]
+    compression.POLICIES["default"] = default._replace(table=table)
     if not plan.trial:
         without_trial()
     say(OPENING)

@@ -236,9 +236,10 @@ def _compare(node: Compare, read: Reader, n: int) -> Mask:
     # One side after another, so that a chain has no more than two of them in memory.
     sides = (_side(operand, node.shape, read, n) for operand in node.operands)
     left, present = next(sides)
-    mask: Any = True
+    mask: Any = None
     for sign, (right, there) in zip(node.operators, sides, strict=True):
-        mask = mask & _SIGNS[sign](_suited(left, right), _suited(right, left))
+        holds = _SIGNS[sign](_suited(left, right), _suited(right, left))
+        mask = holds if mask is None else mask & holds
         left, present = right, _both(present, there)
     return _held(np.asarray(mask), present)
 

@@ -27,17 +27,23 @@ class WholeColumn:
         missing: list[int] = np.unique(numbers[~self._here[numbers]]).tolist()
         return missing
 
-    def put(self, number: int, chunk: NDArray[Any]) -> int:
-        """Take a chunk; return its bytes."""
-        start = number * self._chunk_rows
-        place = self._values[start : start + self._chunk_rows]
-        place[:] = chunk[: len(place)]
-        self._here[number] = True
-        return place.nbytes
+    def place(self, numbers: range) -> NDArray[Any]:
+        """Return where some chunks are to be put; say `arrived` once they are there."""
+        return self._values[numbers.start * self._chunk_rows : numbers.stop * self._chunk_rows]
 
-    def take(self, rows: NDArray[np.int64] | slice) -> NDArray[Any]:
+    def arrived(self, numbers: range) -> None:
+        """Take note of chunks that are in their place."""
+        self._here[numbers.start : numbers.stop] = True
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return a copy of some rows, the chunks of which must all be here."""
-        return self._values[rows].copy() if isinstance(rows, slice) else self._values[rows]
+        return self._values[rows]
+
+    def view(self, rows: slice) -> NDArray[Any]:
+        """Return some rows, to be read only; their chunks must all be here."""
+        values = self._values[rows]
+        values.flags.writeable = False
+        return values
 
 
 class ColumnCache:
@@ -47,7 +53,8 @@ class ColumnCache:
     >>> values = np.arange(8.0)
     >>> column = cache.column("a", values.dtype, values.shape, 4)
     >>> for number in column.missing(np.array([1])):
-    ...     cache.put(column, number, values[4 * number :])
+    ...     column.place(range(number, number + 1))[:] = values[4 * number :]
+    ...     cache.arrived(column, range(number, number + 1))
     >>> column.take(np.array([7, 5])), cache.nbytes
     (array([7., 5.]), 32)
     >>> cache.column("b", values.dtype, (80,), 4) is None
@@ -80,12 +87,12 @@ class ColumnCache:
             self._columns.move_to_end(key)
             return column
 
-    def put(self, column: WholeColumn, number: int, chunk: NDArray[Any]) -> None:
-        """Put a chunk into a column, and forget others if that is too much."""
-        nbytes = column.put(number, chunk)
+    def arrived(self, column: WholeColumn, numbers: range) -> None:
+        """Take note of chunks in a column, and forget others if that is too much."""
+        column.arrived(numbers)
         with self._lock:
             if column in self._sizes:
-                self._sizes[column] += nbytes
+                self._sizes[column] += column.place(numbers).nbytes
             while self.nbytes > self.budget and len(self._columns) > 1:
                 del self._sizes[self._columns.popitem(last=False)[1]]
 

@@ -46,6 +46,13 @@ class ColumnSpec:
         return (self.chunk_rows, *self.shape)
 
     @property
+    def part_rows(self) -> int:
+        """How many entries can be unpacked without others."""
+        block_rows = self.compression.block_rows
+        alone = not self.table and self.chunk_rows % block_rows == 0
+        return block_rows if alone else self.chunk_rows
+
+    @property
     def row_nbytes(self) -> int:
         """Bytes of one entry."""
         return self.dtype.itemsize * math.prod(self.shape)

@@ -29,6 +29,8 @@ from gymbag.errors import FileError
 from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.compression import Compression
 
+blosc2.set_releasegil(True)  # other threads go on meanwhile
+
 MOST_SHUFFLED = 255
 """Blosc2 shuffles values of up to this many bytes."""
 HEAD_BYTES, FRAME_BYTES, CHUNK_BYTES, BLOCK_BYTES = (
@@ -68,6 +70,8 @@ class Compressor:
     def __init__(self, spec: ColumnSpec) -> None:
         params = _parameters(spec.dtype, spec.compression)
         if spec.table:
+            # Each byte of a row in a stream of its own: so one field can be read alone.
+            params["splitmode"] = blosc2.SplitMode.ALWAYS_SPLIT
             model = self._schunk = blosc2.SChunk(chunksize=spec.chunk_nbytes, cparams=params)
             model.fill_special(spec.chunk_rows, blosc2.SpecialValue.ZERO)
         else:
@@ -128,6 +132,15 @@ def unpack_frame(frame: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> NDArr
         Damaged: it holds something else than so many values, or is one that Blosc2's plain
             means did not make.
     """
+    return unpack(chunk_of(frame, shape), dtype, shape)
+
+
+def chunk_of(frame: bytes, shape: tuple[int, ...]) -> memoryview:
+    """Return the chunk of that shape that a frame holds.
+
+    Raises:
+        Damaged: it holds another, or none.
+    """
     if len(frame) < FRAME_LEAST or not frame.startswith(FRAME_START):
         raise Damaged("no Blosc2 frame")
     head = int.from_bytes(frame[HEAD_BYTES], "big")
@@ -139,16 +152,21 @@ def unpack_frame(frame: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> NDArr
         raise Damaged(f"a frame of {len(frame)} bytes with a chunk of {size}")
     if b"b2nd" in frame[:head] and _tiles(frame[:head], shape):
         raise Damaged("a chunk cut into tiles, by another program than gymbag")
-    return unpack(frame[head : head + size], dtype, shape)
+    return memoryview(frame)[head : head + size]
 
 
-def unpack(chunk: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return the values of a chunk, which must be of this shape.
+def unpack(
+    chunk: bytes | memoryview,
+    dtype: np.dtype,
+    shape: tuple[int, ...],
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Return the values of a chunk, which must be of this shape; in `out` if it is given.
 
     Raises:
         Damaged: as for `unpack_frame`.
     """
-    values = np.empty(shape, dtype)
+    values = np.empty(shape, dtype) if out is None else out
     if len(chunk) < CHUNK_HEADER.size:
         raise Damaged(f"a chunk of {len(chunk)} bytes")
     _, _, flags, _, nbytes, block, size, *more = CHUNK_HEADER.unpack_from(chunk)
@@ -189,7 +207,7 @@ def unpack_blosc(chunk: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> NDArr
     return _decompressed(chunk, values)
 
 
-def _decompressed(chunk: bytes, values: NDArray[Any]) -> NDArray[Any]:
+def _decompressed(chunk: bytes | memoryview, values: NDArray[Any]) -> NDArray[Any]:
     try:
         blosc2.decompress2(chunk, dst=values, nthreads=1)
     except (RuntimeError, ValueError, TypeError) as error:

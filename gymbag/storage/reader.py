@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,16 @@ from gymbag.errors import FileError, NoSuchDataset, NotAStore
 from gymbag.schema import Column, jsonable
 from gymbag.schema.text import split_bytes
 from gymbag.storage.access import open_to_read
-from gymbag.storage.cache import ChunkCache, ColumnCache
+from gymbag.storage.cache import ChunkCache, ColumnCache, WholeColumn
 from gymbag.storage.meta import Meta
 from gymbag.storage.names import EPISODES, META, STEPS, escape, unescape
+from gymbag.storage.parallel import each
 from gymbag.storage.snapshot import MAX_BYTES, Snapshot, StoredColumn
 from gymbag.storage.writer import EPISODE_DTYPE, EXTRA_COLUMNS
 
 CACHE_BYTES = 256 << 20
+TOGETHER = 8
+"""So many chunks of a table are unpacked in one call, each of which costs Blosc2 20 us."""
 CHUNK_SHARE = 4
 """This part of the cache is for single chunks, of columns that are too large to be kept."""
 
@@ -149,44 +153,90 @@ class DatasetReader:
     def take(self, column: Column, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return the entries of a column at `rows`; the array is the caller's own.
 
-        Rows may come in any order; each chunk is decoded once if they ascend.
+        Rows may come in any order; each part of the file is decoded once if they ascend.
         """
         if not len(rows):
             return np.empty((0, *column.shape), dtype=column.dtype)
-        name = escape(column.name)
-        field = name if column.name in self._in_table else None
-        leaf = STEPS if field else name
-        stored = self._column(leaf)
-        size = stored.spec.chunk_rows
-        shape = (stored.rows, *column.shape)
-        kept = self._kept.column((leaf, name), column.dtype, shape, size)
-        if kept is None:
-            return self._take_by_chunks(column, leaf, field, rows)
         run = _run(rows)
-        touched = (
-            rows // size if run is None else np.arange(run.start // size, -(-run.stop // size))
-        )
-        for number in kept.missing(touched):
-            chunk = self._chunk(leaf, number) if field else stored.load(number)
-            self._kept.put(kept, number, chunk[field] if field else chunk)
-        return kept.take(rows if run is None else run)
+        kept = self._keep(column)
+        if kept is None:
+            return self._take_by_parts(column, rows)
+        if run is None:
+            self._load(column, kept, rows // self._stored(column).spec.chunk_rows)
+            return kept.take(rows)
+        return self.view(column, run).copy()
 
-    def _take_by_chunks(
-        self, column: Column, leaf: str, field: str | None, rows: NDArray[np.int64]
-    ) -> NDArray[Any]:
+    def view(self, column: Column, rows: slice) -> NDArray[Any]:
+        """Return the entries of a column at rows that follow one another, to be read only."""
+        kept = self._keep(column)
+        if kept is None or rows.start == rows.stop:
+            return self.take(column, np.arange(rows.start, rows.stop))
+        size = self._stored(column).spec.chunk_rows
+        self._load(column, kept, np.arange(rows.start // size, -(-rows.stop // size)))
+        return kept.view(rows)
+
+    def _leaf(self, column: Column) -> str:
+        return STEPS if column.name in self._in_table else escape(column.name)
+
+    def _stored(self, column: Column) -> StoredColumn:
+        return self._column(self._leaf(column))
+
+    def _keep(self, column: Column) -> WholeColumn | None:
+        """Return the one array for all of a column; None if it is too large for that."""
+        stored = self._stored(column)
+        shape = (stored.rows, *column.shape)
+        return self._kept.column(column.name, column.dtype, shape, stored.spec.chunk_rows)
+
+    def _load(self, column: Column, kept: WholeColumn, numbers: NDArray[np.int64]) -> None:
+        """Bring those chunks of a column into its array that are not there."""
+        stored, field = self._stored(column), column.name in self._in_table
+        name, size = escape(column.name), stored.spec.chunk_rows
+
+        def load(numbers: range) -> None:
+            place = kept.place(numbers)
+            full = len(place) == len(numbers) * size
+            if not (field and full and stored.load_field(numbers, name, place)):
+                for start, number in zip(range(0, len(place), size), numbers, strict=True):
+                    chunk = self._chunk(STEPS, number)[name] if field else stored.load(number)
+                    place[start : start + size] = chunk[: len(place) - start]
+            self._kept.arrived(kept, numbers)
+
+        each(load, _runs(kept.missing(numbers), TOGETHER))
+
+    def _take_by_parts(self, column: Column, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return the entries of a column that is too large to be kept."""
         out = np.empty((len(rows), *column.shape), dtype=column.dtype)
-        chunk_rows = self._column(leaf).spec.chunk_rows
-        numbers = rows // chunk_rows
+        size = self._stored(column).spec.part_rows
+        numbers = rows // size
         cuts = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
-        for start, stop in zip([0, *cuts.tolist()], [*cuts.tolist(), len(rows)], strict=True):
+
+        def take(part: tuple[int, int]) -> None:
+            start, stop = part
             number = int(numbers[start])
-            chunk = self._chunk(leaf, number)
-            values = chunk[field] if field else chunk
-            places = rows[start:stop] - number * chunk_rows
+            places = rows[start:stop] - number * size
             run = _run(places)
-            out[start:stop] = values[places if run is None else run]
+            out[start:stop] = self._part(column, number)[places if run is None else run]
+
+        each(take, list(pairwise([0, *cuts.tolist(), len(rows)])))
         return out
+
+    def _part(self, column: Column, number: int) -> NDArray[Any]:
+        """Return the entries that are unpacked together: a block, or all of a chunk."""
+        leaf = self._leaf(column)
+        stored = self._column(leaf)
+        size = stored.spec.part_rows
+        chunk, block = divmod(number, stored.spec.chunk_rows // size)
+        if size == stored.spec.chunk_rows:
+            values = self._chunk(leaf, chunk)
+            return values[escape(column.name)] if stored.spec.table else values
+
+        def load() -> NDArray[Any]:
+            values = np.empty((size, *stored.spec.shape), stored.spec.dtype)
+            if stored.load_block(chunk, block, values):
+                return values
+            return self._chunk(leaf, chunk)[block * size : (block + 1) * size]
+
+        return self._cache.get((leaf, chunk, block), load)
 
     def take_column(
         self, column: Column, rows: NDArray[np.int64]
@@ -247,6 +297,21 @@ def _run(rows: NDArray[np.int64]) -> slice | None:
     first, last = int(rows[0]), int(rows[-1])
     follow = last - first + 1 == len(rows) and bool((rows[1:] > rows[:-1]).all())
     return slice(first, last + 1) if follow else None
+
+
+def _runs(numbers: list[int], most: int) -> list[range]:
+    """Return ascending numbers as ranges, each of `most` at most.
+
+    >>> _runs([1, 2, 3, 7], 2)
+    [range(1, 3), range(3, 4), range(7, 8)]
+    """
+    runs: list[range] = []
+    for number in numbers:
+        if runs and runs[-1].stop == number and len(runs[-1]) < most:
+            runs[-1] = range(runs[-1].start, number + 1)
+        else:
+            runs.append(range(number, number + 1))
+    return runs
 
 
 def dataset_names(snapshot: Snapshot) -> list[str]:

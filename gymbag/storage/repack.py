@@ -21,7 +21,7 @@ from gymbag.errors import FileBusy, FileError, NoSuchDataset, NoSuchFile
 from gymbag.schema import Column
 from gymbag.storage import disk, lock, log, undo
 from gymbag.storage.columns import ColumnSpec
-from gymbag.storage.compression import default, find_policy
+from gymbag.storage.compression import POLICIES, find_policy
 from gymbag.storage.file import recover
 from gymbag.storage.look import look
 from gymbag.storage.meta import Meta
@@ -49,7 +49,8 @@ def repack(
     Args:
         filename: the file.
         target: where to write; the file itself is replaced if there is none.
-        compression: "default", "fast" or "small"; chunks stay as they are if there is none.
+        compression: "default", "fast", "small" or "archive"; if it is not given, chunks stay as
+            they are.
         progress: is called with how many of how many chunks are done.
 
     Returns:
@@ -190,7 +191,7 @@ def _without(filename: str, name: str, group: dict[str, StoredColumn], gone: set
 
     def spec(path: str, column: Column) -> ColumnSpec:
         stored = group[path.rpartition("/")[2]].spec
-        return spec_of(path, column, default, stored)
+        return spec_of(path, column, POLICIES["default"], stored)
 
     return Copy(f"/{escape(name)}", group, parts, numbers, table[numbers], spec)
 

@@ -20,7 +20,7 @@ from gymbag.errors import FileError
 from gymbag.schema import Column
 from gymbag.schema.info import CELL_COLUMNS
 from gymbag.storage.columns import ColumnSpec
-from gymbag.storage.compression import default
+from gymbag.storage.compression import POLICIES
 from gymbag.storage.names import META, STEPS, escape, unescape
 from gymbag.storage.repack import replacing
 from gymbag.storage.rewrite import Copy, NewColumn, build, spec_of
@@ -177,7 +177,7 @@ def _copy(found: Survey, result: Rescued) -> Copy:
         )
 
     def spec(path: str, column: Column) -> ColumnSpec:
-        return spec_of(path, column, default, None)
+        return spec_of(path, column, POLICIES["default"], None)
 
     group = f"/{escape(found.name)}"
     return Copy(group, found.columns, found.parts, numbers, table[numbers], spec, blank)

@@ -25,7 +25,7 @@ from gymbag.schema import Column
 from gymbag.schema.columns import ROWS
 from gymbag.storage import disk, pytables
 from gymbag.storage.columns import ColumnSpec
-from gymbag.storage.compression import TABLE, TEXT, Compression, Policy
+from gymbag.storage.compression import TEXT, Compression, Policy
 from gymbag.storage.frames import Compressor, is_zero
 from gymbag.storage.merge import index_chunks, write_index
 from gymbag.storage.names import EPISODES, META, STEPS, escape
@@ -114,8 +114,8 @@ def recoded(column: StoredColumn, spec: ColumnSpec) -> NewColumn:
 def spec_of(path: str, column: Column, policy: Policy, stored: ColumnSpec | None) -> ColumnSpec:
     """Return how a column is to stand in a new file."""
     name = path.rpartition("/")[2]
-    fixed: Mapping[str, Compression] = {META: TEXT, STEPS: TABLE, EPISODES: TABLE}
-    compression = fixed.get(name) or policy(column)
+    fixed: Mapping[str, Compression] = {META: TEXT, STEPS: policy.table, EPISODES: policy.table}
+    compression = fixed.get(name) or policy.column(column)
     table = name in (STEPS, EPISODES)
     chunk_rows = compression.chunk_rows
     if stored is not None:

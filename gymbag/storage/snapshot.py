@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from gymbag.errors import FileError, NoSuchFile, NotAStore
 from gymbag.schema import jsonable
-from gymbag.storage import disk, footer, lock, log, undo
+from gymbag.storage import disk, excerpt, footer, lock, log, undo
 from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.footer import CHUNK, IndexedColumn
 from gymbag.storage.foreign import scanned_footer
-from gymbag.storage.frames import Damaged, unpack, unpack_frame
+from gymbag.storage.frames import Damaged, chunk_of, unpack, unpack_frame
 from gymbag.storage.lock import writer_lives
 from gymbag.storage.log import Contents, Kind, Piece
 
@@ -110,6 +110,37 @@ class StoredColumn:
                 raise
             raise Damaged(f"{self.where(number)}: damaged: {error}") from None
         return values
+
+    def load_field(self, numbers: range, name: str, out: NDArray[Any]) -> bool:
+        """Read one field of some chunks of a table into `out`; return False if it is not to be.
+
+        It cannot be had alone where the log has a part of a chunk, where another program wrote
+        it, or where it is damaged: `load` then tells all.
+        """
+        dtype, offset = self.spec.dtype.fields[name][:2]  # type: ignore[index]
+        chunks = [chunk for number in numbers if (chunk := self._chunk(number)) is not None]
+        part = None
+        if len(chunks) == len(numbers):
+            part = excerpt.field(chunks, offset, dtype.itemsize)
+        return part is not None and _unpacked(part, dtype.base, out)
+
+    def load_block(self, number: int, block: int, out: NDArray[Any]) -> bool:
+        """Read one block of a chunk into `out`; return False as `load_field` does."""
+        chunk = self._chunk(number)
+        part = None if chunk is None else excerpt.blocks(chunk, block, 1)
+        return part is not None and _unpacked(part, self.spec.dtype, out)
+
+    def _chunk(self, number: int) -> memoryview | None:
+        """Return a chunk as it was packed; None if it is not in one piece."""
+        pieces = self.logged.get(number, [])
+        try:
+            if not pieces and number < len(self.chunks) and self.chunks["size"][number]:
+                return chunk_of(self.frame(number), self.spec.chunk_shape)
+            if len(pieces) == 1 and pieces[0].kind == Kind.CHUNK:
+                return chunk_of(self.piece_bytes(pieces[0]), self.spec.chunk_shape)
+        except Damaged:
+            pass
+        return None
 
     def _load(self, number: int) -> NDArray[Any]:
         try:
@@ -298,6 +329,14 @@ class Snapshot:
                 f"than the limit of {max_bytes:,}; if you trust the file, open it with a larger "
                 "max_bytes="
             )
+
+
+def _unpacked(part: bytes, dtype: np.dtype, out: NDArray[Any]) -> bool:
+    try:
+        unpack(part, dtype, out.shape, out)
+    except Damaged:
+        return False
+    return True
 
 
 def _open(path: str) -> int:

@@ -21,7 +21,7 @@ from gymbag.schema.info import CELL_COLUMNS, InfoColumn, fits_int64
 from gymbag.schema.text import bytes_columns, join_bytes
 from gymbag.storage.buffer import ColumnBuffer
 from gymbag.storage.columns import ColumnSpec
-from gymbag.storage.compression import TABLE, TEXT, Compression, find_policy
+from gymbag.storage.compression import TEXT, Compression, find_policy
 from gymbag.storage.file import open_to_write, release
 from gymbag.storage.meta import Meta, Session, dataset_line, info_lines
 from gymbag.storage.names import EPISODES, EXTRA, META, STEPS, escape
@@ -110,8 +110,8 @@ class DatasetWriter:
             self._append_meta(dataset_line(self.name, self._schema))
         self._append_meta(session.line())
         steps = np.dtype([(escape(c.name), c.dtype, c.shape) for c in self._schema.table])
-        self._open_column(STEPS, steps, (), TABLE, committed, table=True)
-        self._open_column(EPISODES, EPISODE_DTYPE, (), TABLE, committed, table=True)
+        self._open_column(STEPS, steps, (), self._policy.table, committed, table=True)
+        self._open_column(EPISODES, EPISODE_DTYPE, (), self._policy.table, committed, table=True)
         info_columns = [c for column in self.info_columns for c in column.columns]
         for column in (*self._schema.beside, *info_columns):
             self._open_array(column, committed)
@@ -156,7 +156,7 @@ class DatasetWriter:
         self._buffers[name] = ColumnBuffer(self.file, spec, stored)
 
     def _open_array(self, column: Column, committed: Snapshot | None = None) -> None:
-        compression = self._policy(column)
+        compression = self._policy.column(column)
         self._open_column(column.name, column.dtype, column.shape, compression, committed)
         if column.ragged:
             stored = committed.columns.get(self._path(column.name)) if committed else None
