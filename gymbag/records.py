@@ -44,10 +44,13 @@ class Records:
 
     def __init__(self, reader: DatasetReader) -> None:
         self.reader = reader
+        self.version = 0
+        """Another number for each state of the file."""
         self.refresh()
 
     def refresh(self) -> None:
         """Take up what the reader has moved on to."""
+        self.version += 1
         meta = self.reader.meta
         self.schema = meta.schema
         self.catalogue = DatasetCatalogue(meta.schema, meta.info_columns)
@@ -55,6 +58,7 @@ class Records:
         self.first_rows: Rows = self.episodes["first_row"].astype(np.int64)
         self.end_rows: Rows = self.first_rows + self.episodes["rows"]
         """The row after each episode's last."""
+        self._actions_until = np.cumsum(self.episodes["rows"] - 1, dtype=np.int64)
         self._table = {column.name: column for column in self.schema.table}
 
     @property
@@ -70,6 +74,15 @@ class Records:
     def episode_rows(self, episode: int) -> Rows:
         """Return the rows of an episode, the reset's first."""
         return np.arange(self.first_rows[episode], self.end_rows[episode])
+
+    @property
+    def actions(self) -> int:
+        """How many rows there are but for the resets'."""
+        return self.rows - len(self.episodes)
+
+    def rows_of_actions(self, actions: Rows) -> Rows:
+        """Return the rows of some actions, counted through the data set from 0."""
+        return actions + 1 + np.searchsorted(self._actions_until, actions, side="right")
 
     def episode_of(self, rows: Rows) -> Rows:
         """Return the number of the episode that each row belongs to."""
@@ -100,7 +113,7 @@ class Records:
         """Return the observations at `rows`."""
         return self.batch(self.schema.observation, rows)
 
-    def actions(self, rows: Rows) -> Batch:
+    def actions_at(self, rows: Rows) -> Batch:
         """Return the actions that led to `rows`; the null action on a reset's row."""
         return self.batch(self.schema.action, rows)
 
@@ -119,7 +132,7 @@ class Records:
         pick_observation, pick_action = self.schema.observation.pick, self.schema.action.pick
         for start in range(0, len(rows), self.batch_rows):
             some = rows[start : start + self.batch_rows]
-            observations, actions = self.observations(some), self.actions(some)
+            observations, actions = self.observations(some), self.actions_at(some)
             plain = zip(
                 self.fixed("time", some).tolist(),
                 self.fixed("reward", some).tolist(),
@@ -135,15 +148,29 @@ class Records:
 
     def transitions(self, rows: Rows) -> Transitions:
         """Return the transitions that end at `rows`; a reset's row ends none."""
-        rows = rows[self.fixed("step", rows) > 0]
+        return self.transitions_into(rows[self.fixed("step", rows) > 0])
+
+    def transitions_into(self, rows: Rows) -> Transitions:
+        """Return the transitions that end at `rows`, none of which is a reset's."""
+        observation, next_observation = self._pair(self.schema.observation, rows - 1, rows)
         return Transitions(
-            self.observations(rows - 1),
-            self.actions(rows),
+            observation,
+            self.actions_at(rows),
             self.fixed("reward", rows),
             self.fixed("terminated", rows),
             self.fixed("truncated", rows),
-            self.observations(rows),
+            next_observation,
         )
+
+    def _pair(self, codec: SpaceCodec, one: Rows, other: Rows) -> tuple[Batch, Batch]:
+        """Return the values at some rows and at others; those of one chunk are read together."""
+        if any(column.ragged for column in codec.columns):
+            return self.batch(codec, one), self.batch(codec, other)
+        n, rows = len(one), np.concatenate((one, other))
+        arrays = [self.reader.take(column, rows) for column in codec.columns]
+        halves = ((array[part] for array in arrays) for part in (slice(n), slice(n, None)))
+        first, second = (codec.decode(half, n) for half in halves)
+        return first, second
 
     def column(self, name: str, rows: Rows) -> Any:
         """Return a field by its path, as a question would name it, at `rows`.

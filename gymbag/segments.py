@@ -72,7 +72,7 @@ class StoredEpisode(Episode):
     @cached_property
     def actions(self) -> Any:
         """The n actions."""
-        return self._records.actions(self._rows[1:])
+        return self._records.actions_at(self._rows[1:])
 
     @cached_property
     def rewards(self) -> NDArray[np.float64]:

@@ -136,6 +136,7 @@ class Selection:
         self._records = records
         self._condition = condition
         self._text = text
+        self._ends: tuple[int, Rows] = 0, np.empty(0, np.int64)
         self.name = name
 
     def where(self, text: str, **params: Any) -> Selection:
@@ -257,6 +258,45 @@ class Selection:
         `next_observation`, and the observation of row k - 1. A reset's row ends none.
         """
         return self._records.transitions(self.rows)
+
+    def sample(self, batch: int, rng: np.random.Generator | int | None = None) -> Transitions:
+        """Return transitions drawn at random from those that end at the selected rows.
+
+        All have the same chance, and one may come twice. The question is asked once for each
+        state of the file; observations that are not in memory are read as `transitions` does.
+
+        Args:
+            batch: how many.
+            rng: draws them; a number seeds a new generator at each call, and so gives the same
+                ones again, and None gives others each time.
+
+        Raises:
+            ValueError: no transition ends at a selected row.
+
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> store.where("step < 9").sample(32, rng).reward.shape
+        (32,)
+        """
+        rng = np.random.default_rng(rng)
+        rows = self._ends_of_transitions()
+        count = self._records.actions if rows is None else len(rows)
+        if not count:
+            raise ValueError(f"{self._text}: selects no row at which a transition ends")
+        drawn = rng.integers(count, size=batch)
+        chosen = self._records.rows_of_actions(drawn) if rows is None else rows[drawn]
+        return self._records.transitions_into(chosen)
+
+    def _ends_of_transitions(self) -> Rows | None:
+        """Return the selected rows but for those of resets; None if that is all there are."""
+        if isinstance(self._condition, Everything):
+            return None
+        version, rows = self._ends
+        if version != self._records.version:
+            rows = self.rows
+            rows = rows[self._records.fixed("step", rows) > 0]
+            self._ends = self._records.version, rows
+        return rows
 
     @property
     def observation_space(self) -> Any:

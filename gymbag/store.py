@@ -13,7 +13,7 @@ import numpy as np
 from gymbag.records import Records
 from gymbag.segments import StoredEpisode
 from gymbag.selection import Everything, Selection
-from gymbag.steps import Episode, SeedStep, Step
+from gymbag.steps import Episode, SeedStep, Step, Transitions
 from gymbag.storage.meta import Session
 from gymbag.storage.reader import ColumnSize, DatasetReader
 from gymbag.storage.snapshot import MAX_BYTES
@@ -98,6 +98,10 @@ class Store:
         """Iterate over all rows, episode after episode."""
         return self.all().steps()
 
+    def sample(self, batch: int, rng: np.random.Generator | int | None = None) -> Transitions:
+        """Return transitions drawn at random from all; see `Selection.sample`."""
+        return self.all().sample(batch, rng)
+
     def __getitem__(self, name: str) -> Any:
         """Return a field of all rows as an array, for example ``store["info.lives"]``.
 
@@ -164,7 +168,7 @@ class Store:
             "description": self.description,
             "episodes": len(table),
             "rows": len(self),
-            "actions": len(self) - len(table),
+            "actions": self._records.actions,
             "mean_return": float(table["episode_return"].mean()) if some else None,
             "min_return": float(table["episode_return"].min()) if some else None,
             "max_return": float(table["episode_return"].max()) if some else None,

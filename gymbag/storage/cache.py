@@ -16,11 +16,19 @@ from numpy.typing import NDArray
 class WholeColumn:
     """A column in one array, of which only those chunks take memory that were asked for."""
 
-    def __init__(self, dtype: np.dtype, shape: tuple[int, ...], chunk_rows: int) -> None:
+    def __init__(
+        self, key: Hashable, dtype: np.dtype, shape: tuple[int, ...], chunk_rows: int
+    ) -> None:
+        self.key = key
         # The kernel gives memory to a page when it is written to.
-        self._values = np.empty(shape, dtype)
+        self.values = np.empty(shape, dtype)
         self._chunk_rows = chunk_rows
         self._here = np.zeros(-(-shape[0] // chunk_rows), np.bool_)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all chunks are here."""
+        return bool(self._here.all())
 
     def missing(self, numbers: NDArray[np.int64]) -> list[int]:
         """Return which of these chunks are not here."""
@@ -29,7 +37,7 @@ class WholeColumn:
 
     def place(self, numbers: range) -> NDArray[Any]:
         """Return where some chunks are to be put; say `arrived` once they are there."""
-        return self._values[numbers.start * self._chunk_rows : numbers.stop * self._chunk_rows]
+        return self.values[numbers.start * self._chunk_rows : numbers.stop * self._chunk_rows]
 
     def arrived(self, numbers: range) -> None:
         """Take note of chunks that are in their place."""
@@ -37,11 +45,11 @@ class WholeColumn:
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return a copy of some rows, the chunks of which must all be here."""
-        return self._values[rows]
+        return self.values[rows]
 
     def view(self, rows: slice) -> NDArray[Any]:
         """Return some rows, to be read only; their chunks must all be here."""
-        values = self._values[rows]
+        values = self.values[rows]
         values.flags.writeable = False
         return values
 
@@ -64,6 +72,8 @@ class ColumnCache:
     def __init__(self, budget: int) -> None:
         self.budget = budget
         """Most bytes kept, but for those of the column that is being read."""
+        self.complete: dict[Hashable, NDArray[Any]] = {}
+        """Those of which all is here, by their keys; not to be changed."""
         self._columns: OrderedDict[Hashable, WholeColumn] = OrderedDict()
         self._sizes: dict[WholeColumn, int] = {}
         self._lock = threading.Lock()
@@ -82,7 +92,7 @@ class ColumnCache:
         with self._lock:
             column = self._columns.get(key)
             if column is None:
-                column = self._columns[key] = WholeColumn(dtype, shape, chunk_rows)
+                column = self._columns[key] = WholeColumn(key, dtype, shape, chunk_rows)
                 self._sizes[column] = 0
             self._columns.move_to_end(key)
             return column
@@ -93,12 +103,17 @@ class ColumnCache:
         with self._lock:
             if column in self._sizes:
                 self._sizes[column] += column.place(numbers).nbytes
+                if column.complete:
+                    self.complete[column.key] = column.values
             while self.nbytes > self.budget and len(self._columns) > 1:
-                del self._sizes[self._columns.popitem(last=False)[1]]
+                key, forgotten = self._columns.popitem(last=False)
+                del self._sizes[forgotten]
+                self.complete.pop(key, None)
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
+            self.complete.clear()
             self._columns.clear()
             self._sizes.clear()
 

@@ -21,9 +21,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from gymbag.storage.frames import CHUNK_HEADER, EXTENDED
+import numpy as np
+from numpy.typing import NDArray
+
+from gymbag.storage.frames import CHUNK_HEADER, EXTENDED, Damaged, unpack
 
 Buffer: TypeAlias = bytes | memoryview
 
@@ -32,6 +35,34 @@ RAW, WHOLE = 0x02, 0x10
 """Flags of a chunk: that its bytes are not packed at all; that its blocks are not split."""
 MARK_BYTES = 1
 SHUFFLE = 1
+
+
+def unpack_field(chunks: Sequence[Buffer], rows: np.dtype, name: str, out: NDArray[Any]) -> bool:
+    """Unpack one field of the rows in some chunks of a table into `out`.
+
+    Returns:
+        Whether it could be had alone.
+    """
+    dtype, offset = rows.fields[name][:2]  # type: ignore[index]
+    return _unpacked(field(chunks, offset, dtype.itemsize), dtype.base, out)
+
+
+def unpack_blocks(chunk: Buffer, first: int, count: int, out: NDArray[Any]) -> bool:
+    """Unpack some of the blocks of a chunk into `out`.
+
+    Returns:
+        Whether they could be had alone.
+    """
+    return _unpacked(blocks(chunk, first, count), out.dtype, out)
+
+
+def _unpacked(part: bytes | None, dtype: np.dtype, out: NDArray[Any]) -> bool:
+    try:
+        if part is not None:
+            unpack(part, dtype, out.shape, out)
+    except Damaged:
+        return False
+    return part is not None
 
 
 def blocks(chunk: Buffer, first: int, count: int) -> bytes | None:

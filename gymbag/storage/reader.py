@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,21 @@ from gymbag.schema import Column, jsonable
 from gymbag.schema.text import split_bytes
 from gymbag.storage.access import open_to_read
 from gymbag.storage.cache import ChunkCache, ColumnCache, WholeColumn
+from gymbag.storage.excerpt import unpack_blocks, unpack_field
 from gymbag.storage.meta import Meta
 from gymbag.storage.names import EPISODES, META, STEPS, escape, unescape
 from gymbag.storage.parallel import each
+from gymbag.storage.runs import Numbers, alike, as_slice, in_blocks, ranges
 from gymbag.storage.snapshot import MAX_BYTES, Snapshot, StoredColumn
 from gymbag.storage.writer import EPISODE_DTYPE, EXTRA_COLUMNS
 
 CACHE_BYTES = 256 << 20
 TOGETHER = 8
 """So many chunks of a table are unpacked in one call, each of which costs Blosc2 20 us."""
+FEW = 1 << 10
+"""Up to so many rows it takes longer to ask whether they follow one another than to copy them."""
+WIDE = 1 << 12
+"""Bytes of an entry from which on it is copied by itself, rather than by NumPy twice."""
 CHUNK_SHARE = 4
 """This part of the cache is for single chunks, of columns that are too large to be kept."""
 
@@ -153,18 +159,21 @@ class DatasetReader:
     def take(self, column: Column, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return the entries of a column at `rows`; the array is the caller's own.
 
-        Rows may come in any order; each part of the file is decoded once if they ascend.
+        Rows may come in any order; each part of the file is decoded once.
         """
+        complete = self._kept.complete.get(column.name)
+        if complete is not None and len(rows) < FEW:
+            return complete[rows]
         if not len(rows):
             return np.empty((0, *column.shape), dtype=column.dtype)
-        run = _run(rows)
         kept = self._keep(column)
         if kept is None:
-            return self._take_by_parts(column, rows)
-        if run is None:
-            self._load(column, kept, rows // self._stored(column).spec.chunk_rows)
-            return kept.take(rows)
-        return self.view(column, run).copy()
+            return self._take_by_chunks(column, rows)
+        run = as_slice(rows)
+        if isinstance(run, slice):
+            return self.view(column, run).copy()
+        self._load(column, kept, rows // self._stored(column).spec.chunk_rows)
+        return kept.take(rows)
 
     def view(self, column: Column, rows: slice) -> NDArray[Any]:
         """Return the entries of a column at rows that follow one another, to be read only."""
@@ -195,48 +204,63 @@ class DatasetReader:
         def load(numbers: range) -> None:
             place = kept.place(numbers)
             full = len(place) == len(numbers) * size
-            if not (field and full and stored.load_field(numbers, name, place)):
+            packed = [stored.packed(number) for number in numbers] if field and full else [None]
+            chunks = [chunk for chunk in packed if chunk is not None]
+            alone = len(chunks) == len(packed)
+            if not (alone and unpack_field(chunks, stored.spec.dtype, name, place)):
                 for start, number in zip(range(0, len(place), size), numbers, strict=True):
                     chunk = self._chunk(STEPS, number)[name] if field else stored.load(number)
                     place[start : start + size] = chunk[: len(place) - start]
             self._kept.arrived(kept, numbers)
 
-        each(load, _runs(kept.missing(numbers), TOGETHER))
+        each(load, ranges(kept.missing(numbers), TOGETHER))
 
-    def _take_by_parts(self, column: Column, rows: NDArray[np.int64]) -> NDArray[Any]:
+    def _take_by_chunks(self, column: Column, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return the entries of a column that is too large to be kept."""
         out = np.empty((len(rows), *column.shape), dtype=column.dtype)
-        size = self._stored(column).spec.part_rows
-        numbers = rows // size
-        cuts = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
+        stored, field = self._stored(column), column.name in self._in_table
+        size = stored.spec.chunk_rows
+        order = np.argsort(rows, kind="stable")
+        rows = rows[order]
 
         def take(part: tuple[int, int]) -> None:
             start, stop = part
-            number = int(numbers[start])
-            places = rows[start:stop] - number * size
-            run = _run(places)
-            out[start:stop] = self._part(column, number)[places if run is None else run]
+            number = int(rows[start]) // size
+            wanted, places = rows[start:stop] - number * size, order[start:stop]
+            if field:
+                _spread(self._chunk(STEPS, number)[escape(column.name)], wanted, out, places)
+            else:
+                self._take_blocks(escape(column.name), number, wanted, out, places)
 
-        each(take, list(pairwise([0, *cuts.tolist(), len(rows)])))
+        each(take, alike(rows // size))
         return out
 
-    def _part(self, column: Column, number: int) -> NDArray[Any]:
-        """Return the entries that are unpacked together: a block, or all of a chunk."""
-        leaf = self._leaf(column)
+    def _take_blocks(
+        self, leaf: str, number: int, wanted: Numbers, out: NDArray[Any], places: Numbers
+    ) -> None:
+        """Take entries of one chunk of an array, of which only those blocks are unpacked."""
         stored = self._column(leaf)
         size = stored.spec.part_rows
-        chunk, block = divmod(number, stored.spec.chunk_rows // size)
-        if size == stored.spec.chunk_rows:
-            values = self._chunk(leaf, chunk)
-            return values[escape(column.name)] if stored.spec.table else values
+        packed = None if size == stored.spec.chunk_rows else stored.packed(number)
+        if packed is None:
+            _spread(self._chunk(leaf, number), wanted, out, places)
+            return
 
-        def load() -> NDArray[Any]:
-            values = np.empty((size, *stored.spec.shape), stored.spec.dtype)
-            if stored.load_block(chunk, block, values):
-                return values
-            return self._chunk(leaf, chunk)[block * size : (block + 1) * size]
+        def load(first: int, values: NDArray[Any]) -> NDArray[Any]:
+            if not unpack_blocks(packed, first, len(values) // size, values):
+                values[:] = self._chunk(leaf, number)[first * size :][: len(values)]
+            return values
 
-        return self._cache.get((leaf, chunk, block), load)
+        def load_new(first: int) -> NDArray[Any]:
+            return load(first, np.empty((size, *stored.spec.shape), stored.spec.dtype))
+
+        for start, stop, whole in in_blocks(wanted, size, places):
+            first, some = int(wanted[start]) // size, places[start:stop]
+            if whole:
+                load(first, out[as_slice(some)])
+            else:
+                block = self._cache.get((leaf, number, first), partial(load_new, first))
+                _spread(block, wanted[start:stop] - first * size, out, some)
 
     def take_column(
         self, column: Column, rows: NDArray[np.int64]
@@ -292,26 +316,13 @@ class DatasetReader:
         return self._cache.get((leaf, number), lambda: column.load(number))
 
 
-def _run(rows: NDArray[np.int64]) -> slice | None:
-    """Return rows that follow one another as a slice, which NumPy copies sooner."""
-    first, last = int(rows[0]), int(rows[-1])
-    follow = last - first + 1 == len(rows) and bool((rows[1:] > rows[:-1]).all())
-    return slice(first, last + 1) if follow else None
-
-
-def _runs(numbers: list[int], most: int) -> list[range]:
-    """Return ascending numbers as ranges, each of `most` at most.
-
-    >>> _runs([1, 2, 3, 7], 2)
-    [range(1, 3), range(3, 4), range(7, 8)]
-    """
-    runs: list[range] = []
-    for number in numbers:
-        if runs and runs[-1].stop == number and len(runs[-1]) < most:
-            runs[-1] = range(runs[-1].start, number + 1)
-        else:
-            runs.append(range(number, number + 1))
-    return runs
+def _spread(values: NDArray[Any], wanted: Numbers, out: NDArray[Any], places: Numbers) -> None:
+    """Copy some entries to their places."""
+    if values[0].nbytes < WIDE and len(wanted) > 1:
+        out[as_slice(places)] = values[as_slice(wanted)]
+        return
+    for entry, place in zip(wanted.tolist(), places.tolist(), strict=True):
+        out[place] = values[entry]
 
 
 def dataset_names(snapshot: Snapshot) -> list[str]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gymbag.errors import FileError, NoSuchFile, NotAStore
 from gymbag.schema import jsonable
-from gymbag.storage import disk, excerpt, footer, lock, log, undo
+from gymbag.storage import disk, footer, lock, log, undo
 from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.footer import CHUNK, IndexedColumn
 from gymbag.storage.foreign import scanned_footer
@@ -111,27 +111,11 @@ class StoredColumn:
             raise Damaged(f"{self.where(number)}: damaged: {error}") from None
         return values
 
-    def load_field(self, numbers: range, name: str, out: NDArray[Any]) -> bool:
-        """Read one field of some chunks of a table into `out`; return False if it is not to be.
+    def packed(self, number: int) -> memoryview | None:
+        """Return a chunk as it was packed; None if it is not here in one sound piece.
 
-        It cannot be had alone where the log has a part of a chunk, where another program wrote
-        it, or where it is damaged: `load` then tells all.
+        It is not where the log has only a part of it, and where it is damaged; `load` tells all.
         """
-        dtype, offset = self.spec.dtype.fields[name][:2]  # type: ignore[index]
-        chunks = [chunk for number in numbers if (chunk := self._chunk(number)) is not None]
-        part = None
-        if len(chunks) == len(numbers):
-            part = excerpt.field(chunks, offset, dtype.itemsize)
-        return part is not None and _unpacked(part, dtype.base, out)
-
-    def load_block(self, number: int, block: int, out: NDArray[Any]) -> bool:
-        """Read one block of a chunk into `out`; return False as `load_field` does."""
-        chunk = self._chunk(number)
-        part = None if chunk is None else excerpt.blocks(chunk, block, 1)
-        return part is not None and _unpacked(part, self.spec.dtype, out)
-
-    def _chunk(self, number: int) -> memoryview | None:
-        """Return a chunk as it was packed; None if it is not in one piece."""
         pieces = self.logged.get(number, [])
         try:
             if not pieces and number < len(self.chunks) and self.chunks["size"][number]:
@@ -329,14 +313,6 @@ class Snapshot:
                 f"than the limit of {max_bytes:,}; if you trust the file, open it with a larger "
                 "max_bytes="
             )
-
-
-def _unpacked(part: bytes, dtype: np.dtype, out: NDArray[Any]) -> bool:
-    try:
-        unpack(part, dtype, out.shape, out)
-    except Damaged:
-        return False
-    return True
 
 
 def _open(path: str) -> int:
