@@ -27,6 +27,7 @@ from gymbag.errors import (
     UnsupportedSpace,
 )
 from gymbag.formats import convert
+from gymbag.formats.rescue import rescue
 from gymbag.generate import (
     RandomAgent,
     RandomEnv,
@@ -46,7 +47,6 @@ from gymbag.selection import Selection
 from gymbag.steps import Episode, Step, Transitions
 from gymbag.storage.reader import list_datasets
 from gymbag.storage.repack import delete_dataset, delete_episodes, repack
-from gymbag.storage.rescue import rescue
 from gymbag.storage.verify import verify
 from gymbag.store import HDF5Reader, Store, open
 from gymbag.version import __version__

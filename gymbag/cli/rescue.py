@@ -8,7 +8,7 @@ import argparse
 from gymbag.cli.arguments import Subparsers, add_command
 from gymbag.cli.bars import chunk_bar
 from gymbag.cli.output import to_json
-from gymbag.storage.rescue import rescue
+from gymbag.formats.rescue import rescue
 
 
 def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -17,8 +17,8 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         subparsers,
         "rescue",
         run,
-        "Save every undamaged episode of a damaged file into a new one, and say what was lost. "
-        "Exit with 1 if anything was.",
+        "Save every undamaged episode of a damaged file, also of one of gymbag 0.4.9, into a new "
+        "one, and say what was lost. Exit with 1 if anything was.",
         "gymbag rescue damaged.h5 -o saved.h5",
     )
     parser.add_argument("file", metavar="FILE", help="the damaged file; it is only read")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,10 @@ from gymbag.formats.format import Format
 from gymbag.formats.limits import ROW_BYTES, require_fit
 from gymbag.memory import MemoryEpisode, MemorySource
 from gymbag.steps import Episode, Step
+from gymbag.storage import disk
 from gymbag.storage.frames import unpack_blosc
-from gymbag.storage.look import ScannedLeaf, look
+from gymbag.storage.libhdf5 import UNREADABLE
+from gymbag.storage.look import RESCUE, ScannedLeaf, look
 
 FIELDS = ("time", "observation", "action", "reward", "done", "info")
 KINDS = "ifffbS"
@@ -36,6 +38,11 @@ MOST_DIMENSIONS = 32
 MOST_VALUES = 1 << 24
 MOST_CHUNK = 64 << 20
 """Bytes; 0.4.9 had PyTables choose, who takes some 128 KiB."""
+MOST_OVERHEAD = 16
+"""By how many bytes Blosc makes a chunk larger that it cannot compress."""
+
+Row = tuple[float, Any]
+"""Its time, and all its fields."""
 
 
 class LegacySource(MemorySource):
@@ -52,42 +59,53 @@ class LegacySource(MemorySource):
 
     def iter_episodes(self) -> Iterator[Episode]:
         """Iterate over the episodes; one ends where `done` is True."""
-        observe, act = _converter(self.observation_space), _converter(self.action_space)
-        row_bytes = self.table.dtype.itemsize + ROW_BYTES
-        number, rows, said = 0, list[Step](), False
-        for time, row in self._table_rows():
-            info = _info(row["info"])
-            if info is None and not said:
-                said = True
-                self._say_lost(len(row["info"]), number, len(rows))
-            done = bool(row["done"])
-            observation, action = observe(row["observation"]), act(row["action"])
-            rows.append(
-                Step(time, observation, action, row["reward"].item(), done, False, info or {})
-            )
-            require_fit(len(rows) * row_bytes, f"{self.path}: episode {number}")
-            if done:
-                if len(rows) > 1:
-                    yield MemoryEpisode(number, rows)
-                    number += 1
-                rows = []
-        if len(rows) > 1:
-            yield MemoryEpisode(number, rows)
+        number, said = 0, False
+        for rows in self._grouped():
+            if len(rows) == 1:
+                continue
+            steps = list[Step]()
+            for time, row in rows:
+                info = _info(row["info"])
+                if info is None and not said:
+                    said = True
+                    self._say_lost(len(row["info"]), number, len(steps))
+                steps.append(self._step(time, row, info or {}))
+            yield MemoryEpisode(number, steps)
+            number += 1
 
-    def _table_rows(self) -> Iterator[tuple[float, Any]]:
+    def _step(self, time: float, row: Any, info: dict[str, Any]) -> Step:
+        observation = _converted(self.observation_space, row["observation"])
+        action = _converted(self.action_space, row["action"])
+        return Step(time, observation, action, row["reward"].item(), bool(row["done"]), False, info)
+
+    def _grouped(self) -> Iterator[list[Row]]:
+        """Iterate over the rows of each episode; a reset alone is among them."""
+        rows = list[Row]()
+        for row in self._table_rows():
+            rows.append(row)
+            what = f"{self.path}: the episode that begins at the time {rows[0][0]}"
+            require_fit(len(rows) * self._row_bytes, what)
+            if row[1]["done"]:
+                yield rows
+                rows = []
+        if rows:
+            yield rows
+
+    @property
+    def _row_bytes(self) -> int:
+        """What a row takes in memory."""
+        return self.table.dtype.itemsize + ROW_BYTES
+
+    def _table_rows(self) -> Iterator[Row]:
         """Iterate over the times and rows."""
-        table = self.table
         with self.path.open("rb") as file:
-            for number, offset, size in zip(
-                table.numbers.tolist(), table.offsets.tolist(), table.sizes.tolist(), strict=True
-            ):
-                file.seek(offset)
-                rows = _unpacked(self.path, table, file.read(size))
-                rows = rows[: table.rows - number * table.chunk_rows]
-                # PyTables' times are two integers of 32 bits, seconds and microseconds.
-                clock = rows["time"].astype("<i8").view("<i4").reshape(-1, 2)
-                times = clock[:, 1] + clock[:, 0] * 1e-6
-                yield from zip(times.tolist(), rows, strict=True)
+            for index, number in enumerate(self.table.numbers.tolist()):
+                try:
+                    rows = read_chunk(file.fileno(), self.table, index)
+                except FileError as error:
+                    raise _damaged(self.path, str(error)) from None
+                rows = rows[: self.table.rows - number * self.table.chunk_rows]
+                yield from zip(times_of(rows).tolist(), rows, strict=True)
 
     def _say_lost(self, nbytes: int, episode: int, step: int) -> None:
         warnings.warn(
@@ -101,16 +119,46 @@ class LegacySource(MemorySource):
         return f"<LegacySource {self.name!r} in {str(self.path)!r}>"
 
 
-def _unpacked(path: Path, table: ScannedLeaf, chunk: bytes) -> NDArray[Any]:
-    """Return the rows of a chunk; what it says of itself is checked before Blosc sees it."""
+def read_chunk(descriptor: int, table: ScannedLeaf, index: int) -> NDArray[Any]:
+    """Return the rows of a chunk, those behind the last of the table included.
+
+    What the chunk says of itself is checked before Blosc sees it.
+
+    Raises:
+        FileError: it is damaged, or the disk does not give it.
+    """
+    size = int(table.sizes[index])
+    if size > table.chunk_rows * table.dtype.itemsize + MOST_OVERHEAD:
+        raise FileError(f"a chunk of {size} bytes, longer than its values")
     try:
-        return unpack_blosc(chunk, table.dtype, (table.chunk_rows,))
-    except FileError as error:
-        raise _damaged(path, str(error)) from None
+        chunk = disk.read_at(descriptor, size, int(table.offsets[index]))
+    except OSError as error:
+        raise FileError(f"a chunk that cannot be read ({error.strerror})") from error
+    if len(chunk) < size:
+        raise FileError("the file ends before the chunk does")
+    rows = unpack_blosc(chunk, table.dtype, (table.chunk_rows,))
+    options = table.filters[0][2]
+    if len(options) > 2 and chunk[3] != options[2]:
+        raise FileError(f"a chunk of values of {chunk[3]} bytes where {options[2]} belong")
+    return rows
+
+
+def times_of(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the Unix times of rows; PyTables' are two integers of 32 bits."""
+    clock = clock_of(rows)
+    times: NDArray[np.float64] = clock[:, 1] + clock[:, 0] * 1e-6
+    return times
+
+
+def clock_of(rows: NDArray[Any]) -> NDArray[np.int32]:
+    """Return the times of rows as microseconds and seconds."""
+    return rows["time"].astype("<i8").view("<i4").reshape(-1, 2)
 
 
 def _damaged(path: Path, found: str) -> FormatError:
-    return FormatError(f"{path}: cannot be read as gymbag 0.4.9's: {found}; it may be damaged")
+    return FormatError(
+        f"{path}: cannot be read as gymbag 0.4.9's: {found}; it may be damaged; {RESCUE}"
+    )
 
 
 def _tables(path: Path) -> dict[str, ScannedLeaf]:
@@ -119,6 +167,10 @@ def _tables(path: Path) -> dict[str, ScannedLeaf]:
         scan = look(path)
     except FileError as error:
         raise FormatError(f"{path}: cannot be read as gymbag 0.4.9's: {error}") from error
+    for place, reason in scan.refused.items() if scan.legacy else ():
+        # To leave it out without a word would pass off a part as the whole.
+        if reason.startswith(UNREADABLE):
+            raise _damaged(path, f"/{'/'.join(place)}: {reason}")
     return {
         leaf.path[0]: leaf
         for leaf in sorted(scan.leaves, key=lambda leaf: leaf.path)
@@ -132,24 +184,39 @@ def _sound(path: Path, table: ScannedLeaf) -> bool:
     Raises:
         FormatError: it is not, and might take time or memory without end.
     """
+    found = unusual(table, path.stat().st_size)
+    if found is None and len(table.numbers) != -(-table.rows // table.chunk_rows):
+        found = f"{len(table.numbers)} chunks for {table.rows} rows"
+    if found is not None:
+        raise _damaged(path, found)
+    return True
+
+
+def unusual(table: ScannedLeaf, size: int) -> str | None:
+    """Return in what a table is not as 0.4.9 built it, and might take time or memory without end.
+
+    Args:
+        table: the table.
+        size: how many bytes the file has.
+    """
+    if table.dtype.names != FIELDS:
+        return f"a table of {table.dtype!s:.200}"
     kinds = "".join(table.dtype[name].base.kind for name in FIELDS)
     single = all(not table.dtype[name].shape for name in ("time", "reward", "done", "info"))
-    if kinds != KINDS or not single or table.dtype["time"].itemsize != 8:
-        raise _damaged(path, f"a table of {table.dtype!s:.200}")
+    empty = any(0 in table.dtype[name].shape for name in FIELDS)
+    if kinds != KINDS or not single or empty or table.dtype["time"].itemsize != 8:
+        return f"a table of {table.dtype!s:.200}"
     if [number for number, *_ in table.filters] != [BLOSC_FILTER]:
-        raise _damaged(path, "a table that is not compressed with Blosc")
+        return "a table that is not compressed with Blosc"
     nbytes = table.chunk_rows * table.dtype.itemsize
-    chunks = -(-table.rows // table.chunk_rows)
     stored = int(table.sizes.sum(dtype=np.uint64))
     # Many chunks can be said to lie in the same place, and so be more than the whole file.
-    much = stored > path.stat().st_size or chunks * nbytes > MOST_RATIO * stored
-    if nbytes > MOST_CHUNK or len(table.numbers) != chunks or much:
-        raise _damaged(
-            path,
+    if nbytes > MOST_CHUNK or stored > size or len(table.sizes) * nbytes > MOST_RATIO * stored:
+        return (
             f"{len(table.numbers)} chunks of {nbytes} bytes, stored in {stored}, for "
-            f"{table.rows} rows",
+            f"{table.rows} rows"
         )
-    return True
+    return None
 
 
 def _info(cell: bytes) -> dict[str, Any] | None:
@@ -161,11 +228,11 @@ def _info(cell: bytes) -> dict[str, Any] | None:
     return info if isinstance(info, dict) else None
 
 
-def _converter(space: Any) -> Callable[[Any], Any]:
-    """Return what makes a value of the space of the float32 that stands for it."""
-    if isinstance(space, spaces.Discrete):
-        return lambda value: np.int64(np.nan_to_num(value))
-    return np.asarray
+def _converted(space: Any, value: Any) -> Any:
+    """Return the value of the space that a float32 stands for."""
+    return (
+        np.int64(np.nan_to_num(value)) if isinstance(space, spaces.Discrete) else np.asarray(value)
+    )
 
 
 def _space(path: Path, text: bytes | None) -> Any:
@@ -206,8 +273,8 @@ def names(path: Path) -> list[str]:
 def sniff(path: Path) -> bool:
     """Return whether it is a file with a table of 0.4.9's in its root."""
     try:
-        return path.is_file() and bool(names(path))
-    except FormatError:
+        return path.is_file() and look(path).legacy
+    except FileError:
         return False
 
 

@@ -17,12 +17,16 @@ from gymbag.errors import FileError, NewerFormat, NotAStore
 from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.compression import Compression, power_of_two
 from gymbag.storage.footer import CHUNK, Footer, IndexedColumn, digest_of
-from gymbag.storage.look import ScannedLeaf, look
+from gymbag.storage.look import RESCUE, ScannedLeaf, look
 from gymbag.storage.names import FORMAT, META
 
 BLOSC2 = 32026
 NAMES = {1: "deflate", 2: "shuffle", 3: "fletcher32", 4: "szip", 32001: "Blosc"}
-RESCUE = "gymbag rescue FILE -o NEW takes out what can still be read"
+LEGACY = (
+    "written by gymbag 0.4.9; make a file of today's format of it: gymbag convert OLD NEW, or "
+    "gymbag.convert(old, new); if it is damaged: gymbag rescue OLD -o NEW, or "
+    "gymbag.rescue(old, new)"
+)
 
 MOST_CHUNKS = 1 << 24
 LINKS = ("a link", "a second name")
@@ -63,10 +67,7 @@ def _scanned(filename: str) -> tuple[Footer, frozenset[str]]:
     """Return the index, and the names in the root that other programs have taken."""
     scan = look(filename)
     if scan.legacy:
-        raise NotAStore(
-            f"{filename}: written by gymbag 0.4.9; make a file of today's format of it: "
-            "gymbag convert OLD NEW, or gymbag.convert(old, new)"
-        )
+        raise NotAStore(f"{filename}: {LEGACY}")
     if scan.format is None:
         raise NotAStore(f"{filename}: an HDF5 file, but not one of gymbag's")
     if scan.format > FORMAT:

@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_uint, c_uint64, c_void_p
 from typing import Any
 
+UNREADABLE = "HDF5 cannot read it"
+"""How the reason begins why something is refused, if that is damage."""
+
 
 class Refused(Exception):
     """One thing in the file that is not followed or read; the message says why."""
@@ -152,7 +155,7 @@ class Library:
         """Call a function of HDF5."""
         result = getattr(self._dll, name)(*arguments)
         if result is None or result < 0:
-            raise Unreadable(f"HDF5 cannot read it: {self._reason() or name}")
+            raise Unreadable(f"{UNREADABLE}: {self._reason() or name}")
         return result
 
     @contextlib.contextmanager

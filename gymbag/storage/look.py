@@ -94,7 +94,8 @@ class Scan:
     leaves: tuple[ScannedLeaf, ...]
     """In the root's groups where `format` is not None, and in the root where `legacy`."""
     refused: Mapping[tuple[str, ...], str]
-    """What is there and gymbag does not touch, each with the reason; the first 1,000."""
+    """What is there and gymbag does not touch, each with the reason; the first 1,000. A table of
+    gymbag 0.4.9's of which only some chunks can be found is here, and in `leaves` as well."""
 
 
 class _Unbelievable(ValueError):
@@ -296,6 +297,8 @@ def _leaf(told: dict[str, Any], chunks: NDArray[Any], size: int) -> ScannedLeaf:
         raise _Unbelievable(f"chunks of {chunk_rows} rows of {len(shape)} dimensions")
     _whole(chunk_rows * math.prod(shape) * dtype.itemsize, MOST_CHUNK_BYTES)
     chunks = chunks[np.argsort(chunks["number"], kind="stable")]
+    if len(told["path"]) == 1:
+        chunks = _possible(chunks, -(-rows // chunk_rows), size)
     numbers, offsets, sizes = (chunks[field].copy() for field in CHUNK_DTYPE.names or ())
     if len(numbers) and int(numbers[-1]) >= -(-rows // chunk_rows):
         raise _Unbelievable("a chunk behind the last row")
@@ -323,6 +326,19 @@ def _leaf(told: dict[str, Any], chunks: NDArray[Any], size: int) -> ScannedLeaf:
         sizes=sizes,
         texts={str(key): str(text).encode("latin-1") for key, text in told["texts"].items()},
     )
+
+
+def _possible(chunks: NDArray[Any], count: int, size: int) -> NDArray[Any]:
+    """Return the chunks that can be where HDF5 says; that some are missing, others notice.
+
+    For tables of gymbag 0.4.9's: there is no checksum on what HDF5 says, and no second index.
+    """
+    offsets, sizes = chunks["offset"], chunks["size"]
+    inside = (offsets <= size) & (sizes <= size - np.minimum(offsets, size)) & (sizes > 0)
+    chunks = chunks[inside & (chunks["number"] < count)]
+    numbers, counts = np.unique(chunks["number"], return_counts=True)
+    single: NDArray[Any] = chunks[np.isin(chunks["number"], numbers[counts == 1])]
+    return single
 
 
 def _path(told: Any) -> tuple[str, ...]:

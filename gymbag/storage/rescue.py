@@ -84,9 +84,9 @@ def rescue(
     *,
     progress: Progress | None = None,
 ) -> Rescued:
-    """Save every undamaged episode of a damaged file into a new one.
+    """Save every undamaged episode of a damaged file of today's format into a new one.
 
-    The damaged file is only read. The new one appears under its name when it is complete.
+    `gymbag.formats.rescue` takes files of gymbag 0.4.9, too.
 
     Args:
         filename: the damaged file.
@@ -98,6 +98,7 @@ def rescue(
 
     Raises:
         FileBusy: the file is being recorded to.
+        NotAStore: it is not of today's format; gymbag 0.4.9 may have written it.
         FileError: nothing can be saved, or the new file cannot be written.
 
     >>> saved = rescue(filename, filename + "-saved.h5")

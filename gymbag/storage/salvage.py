@@ -29,8 +29,9 @@ from gymbag.schema import jsonable
 from gymbag.storage import disk, footer, lock, log, undo
 from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.compression import Compression, power_of_two
+from gymbag.storage.cutoff import look_at_all, stated_end
 from gymbag.storage.footer import CHUNK, END, JSON_BYTES, Footer, IndexedColumn
-from gymbag.storage.foreign import BLOSC2
+from gymbag.storage.foreign import BLOSC2, LEGACY
 from gymbag.storage.frames import (
     CHUNK_BYTES,
     HEAD_BYTES,
@@ -40,7 +41,7 @@ from gymbag.storage.frames import (
     unpack_frame,
 )
 from gymbag.storage.log import Piece
-from gymbag.storage.look import Scan, ScannedLeaf, look
+from gymbag.storage.look import ScannedLeaf
 from gymbag.storage.mend import mended_index, ruins_of_index, with_checksums
 from gymbag.storage.names import FORMAT, META
 from gymbag.storage.snapshot import Snapshot, StoredColumn
@@ -49,13 +50,9 @@ DEFLATE, SHUFFLE, FLETCHER32, BLOSC = 1, 2, 3, 32001
 INDEX_START = b'{"sequence":'
 MOST_INDEX = 1 << 28
 MOST_CHUNKS = 1 << 26
-MOST_END = 1 << 44
+MOST_TOLD = 3
 SLACK = 1 << 16
 """By how many bytes a chunk may have grown when it was compressed."""
-LEGACY = (
-    "written by gymbag 0.4.9; make a file of today's format of it: gymbag convert OLD NEW, or "
-    "gymbag.convert(old, new)"
-)
 
 
 class SalvagedColumn(StoredColumn):
@@ -193,7 +190,7 @@ class Wreck(Snapshot):
 
     def _look(self, needed: bool) -> tuple[ScannedLeaf, ...]:
         try:
-            scan = self._scan()
+            scan = look_at_all(self.filename, self._scratch, self.notes)
         except FileError as error:
             if needed:
                 raise
@@ -202,7 +199,9 @@ class Wreck(Snapshot):
         if scan.legacy:
             raise NotAStore(f"{self.filename}: {LEGACY}")
         if scan.format is None and needed:
-            raise NotAStore(f"{self.filename}: an HDF5 file, but not one of gymbag's")
+            held = [f"; /{'/'.join(path)}: {reason}" for path, reason in scan.refused.items()]
+            what = "an HDF5 file, but not one of gymbag's"
+            raise NotAStore(f"{self.filename}: {what}{''.join(held[:MOST_TOLD])}")
         if scan.format is not None and scan.format > FORMAT:
             raise NewerFormat(f"{self.filename}: format {scan.format}; install a later gymbag")
         for path, reason in scan.refused.items():
@@ -211,20 +210,6 @@ class Wreck(Snapshot):
             else:
                 self.notes.append(f"/{'/'.join(path)}: left out: {reason}")
         return scan.leaves
-
-    def _scan(self) -> Scan:
-        """Ask HDF5; if the file was cut off, of a copy as long as it was."""
-        end, size = stated_end(self.descriptor), os.fstat(self.descriptor).st_size
-        if not size < end <= MOST_END:
-            return look(self.filename)
-        self.notes.append(f"the file was cut off: it has {size:,} bytes of {end:,}")
-        copy = os.path.join(self._scratch, "copy.h5")
-        shutil.copyfile(self.filename, copy)
-        os.truncate(copy, end)
-        try:
-            return look(copy)
-        finally:
-            os.unlink(copy)
 
     def _add_all(
         self, pieces: list[Piece], columns: dict[str, StoredColumn], max_bytes: int
@@ -298,14 +283,6 @@ def torn_index(descriptor: int) -> Footer | None:
     *_, crc, _ = END.unpack(body[-END.size :]) if len(body) > END.size else (0, 0, 0)
     sound = zlib.crc32(body[: -END.size]) == crc
     return Footer(sequence, size - len(body), sound, columns) if columns else None
-
-
-def stated_end(descriptor: int) -> int:
-    """Return where HDF5's superblock says that the file ends; 0 if it does not say."""
-    start = disk.read_at(descriptor, 48, 0)
-    places = {0: 40, 1: 44, 2: 28, 3: 28}
-    place = places.get(start[8]) if len(start) == 48 else None
-    return int.from_bytes(start[place : place + 8], "little") if place else 0
 
 
 def _indexed(leaf: ScannedLeaf) -> IndexedColumn:

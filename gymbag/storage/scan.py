@@ -116,9 +116,12 @@ class Scanner:
         try:
             yield
         except Refused as error:
-            # They only explain why something is not there; the first ones are enough.
-            if len(self.report["refused"]) < MOST_REFUSED:
-                self.report["refused"].append([path, str(error)])
+            self._refuse(path, error)
+
+    def _refuse(self, path: tuple[str, ...], why: Refused) -> None:
+        # They only explain why something is not there; the first ones are enough.
+        if len(self.report["refused"]) < MOST_REFUSED:
+            self.report["refused"].append([path, str(why)])
 
     def _object(self, token: Token) -> Any:
         # By its place and not by its name: a name could lead through other links.
@@ -215,7 +218,7 @@ class Scanner:
             size = hdf5("H5Tget_size", kind)
             rows, shape, chunk_rows = self._shape(plist, space, size)
             filters = self._filters(plist)
-            chunks = self._chunks(number, chunk_rows)
+            chunks = self._chunks(number, path, chunk_rows)
             count = len(chunks) // CHUNK.size
             if count < -(-rows // chunk_rows) and self._fills(plist, kind, size):
                 raise Refused("chunks are missing, and stand for something else than zeros")
@@ -259,7 +262,13 @@ class Scanner:
             filters.append([number, flags.value, list(data[: count.value])])
         return filters
 
-    def _chunks(self, number: int, chunk_rows: int) -> bytearray:
+    def _chunks(self, number: int, path: tuple[str, ...], chunk_rows: int) -> bytearray:
+        """Return the chunks of a data set.
+
+        Of a table of gymbag 0.4.9's, which has no other index, those are returned that can be
+        found, and it is reported as refused, too.
+        """
+        legacy = len(path) == 1
         wrong: list[str] = []
         chunks, most = bytearray(), MOST_CHUNKS * CHUNK.size - len(self.chunks)
 
@@ -267,6 +276,8 @@ class Scanner:
             try:
                 row = place[0]
                 if mask or row % chunk_rows or size >= 1 << 32:
+                    if legacy:
+                        return 0
                     wrong.append(f"the chunk at row {row} has skipped a filter, or is misplaced")
                 chunks.extend(CHUNK.pack(row // chunk_rows, offset, size & 0xFFFFFFFF))
                 if len(chunks) > most:
@@ -275,7 +286,12 @@ class Scanner:
                 wrong.append("its chunks take too much memory")
             return bool(wrong)
 
-        self.hdf5("H5Dchunk_iter", number, 0, ON_CHUNK(note), None)
+        try:
+            self.hdf5("H5Dchunk_iter", number, 0, ON_CHUNK(note), None)
+        except Unreadable as error:
+            if not legacy:
+                raise
+            self._refuse(path, error)
         if wrong:
             raise Refused(wrong[0])
         return chunks
