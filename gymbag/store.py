@@ -10,6 +10,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from gymbag.errors import NotAStore
 from gymbag.records import Records
 from gymbag.segments import StoredEpisode
 from gymbag.selection import Everything, Selection
@@ -46,6 +47,20 @@ def open(
     return Store(filename, name, max_bytes=max_bytes)
 
 
+def require_file(filename: str | os.PathLike[str]) -> None:
+    """Check that it is no folder, as other programs' recordings are.
+
+    Raises:
+        NotAStore: it is one; the message says what to do.
+    """
+    if os.path.isdir(filename):
+        raise NotAStore(
+            f"{os.fspath(filename)}: a folder, not a file; if Minari or gym_recording wrote it, "
+            f"make a file of it: gymbag convert {os.fspath(filename)} NEW.h5, or "
+            "gymbag.convert(old, new)"
+        )
+
+
 class Store:
     """One data set, as it was when it was opened; `refresh` moves on to what came since.
 
@@ -60,6 +75,7 @@ class Store:
         *,
         max_bytes: int = MAX_BYTES,
     ) -> None:
+        require_file(filename)
         self._reader = DatasetReader(filename, name, max_bytes=max_bytes)
         self._records = Records(self._reader)
         self.filename = self._reader.filename

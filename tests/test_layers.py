@@ -33,7 +33,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 PURE = {"errors", "steps", "schema", "query", "catalogue", "episode"}
 IMPURE = {"tables", "blosc2", "os", "io", "pathlib", "time", "random", "threading", "logging"}
-EXTRAS = {"PIL", "ale_py", "gym"}
+EXTRAS = {"PIL", "ale_py", "gym", "h5py"}
 """Only these may be imported inside a function: what is not installed, or prints a notice."""
 
 

@@ -18,7 +18,8 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         run,
         "Convert a recording to another format, and say what is lost on the way.",
         "gymbag convert old.h5 new.h5 --from gymbag-0.4.9",
-        "gymbag convert cartpole.h5 cartpole.npz",
+        "gymbag convert cartpole.h5 cartpole.npz --strict",
+        "gymbag convert cartpole.h5 cartpole-v0 --to minari",
     )
     parser.add_argument("source", metavar="A", help="what to read")
     parser.add_argument("target", metavar="B", help="what to write")
@@ -27,6 +28,9 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--to", metavar="FORMAT", dest="target_format", help="of B; by its name if not given"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="write nothing if B cannot hold all that A has"
     )
     add_name(parser)
 
@@ -41,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
             source_format=arguments.source_format,
             target_format=arguments.target_format,
             name=arguments.name,
+            strict=arguments.strict,
         )
     print(f"{arguments.source} is now also {arguments.target}")
     for loss in losses:

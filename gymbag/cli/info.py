@@ -13,7 +13,7 @@ from typing import Any
 from gymbag.cli.arguments import Subparsers, add_command
 from gymbag.cli.output import format_bytes, print_table, to_json
 from gymbag.storage.reader import ColumnSize, list_datasets
-from gymbag.store import Store
+from gymbag.store import Store, require_file
 
 
 def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -33,6 +33,7 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show."""
+    require_file(arguments.file)
     names = [arguments.name] if arguments.name else list_datasets(arguments.file)
     found = []
     for name in names:

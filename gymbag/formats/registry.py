@@ -88,15 +88,28 @@ def read(
     return find_format(path, format).read(Path(path), name)
 
 
-def write(source: Source, path: str | os.PathLike[str], format: str | None = None) -> list[str]:
+def write(
+    source: Source,
+    path: str | os.PathLike[str],
+    format: str | None = None,
+    *,
+    strict: bool = False,
+) -> list[str]:
     """Write a data set in any known format, and return what was lost, a sentence each.
 
     A new file appears under its name when it is complete.
 
+    Args:
+        source: what to write.
+        path: where to.
+        format: guessed from the ending if you give none.
+        strict: whether to write nothing if anything would be lost.
+
     Raises:
-        FormatError: the format cannot be written, or the file exists and cannot be added to.
+        FormatError: the format cannot be written, or the file exists and cannot be added to; or
+            something would be lost, and `strict` is set.
     """
-    return _write_all([source], Path(path), _writable(Path(path), format))
+    return _write_all([source], Path(path), _writable(Path(path), format), strict)
 
 
 def convert(
@@ -106,6 +119,7 @@ def convert(
     source_format: str | None = None,
     target_format: str | None = None,
     name: str | None = None,
+    strict: bool = False,
 ) -> list[str]:
     """Copy a recording into another format.
 
@@ -118,20 +132,23 @@ def convert(
         target_format: guessed from the ending if you give none.
         name: which data set, if the source holds several. Without it all are copied, where the
             target can hold them.
+        strict: whether to write nothing if the target cannot hold all that the source has, or
+            needs what the source does not know. What the source's format never said is not lost.
 
     Returns:
         What the target cannot hold or the source did not say, a sentence each.
 
     Raises:
         NoSuchFile: the source, or the folder of the target, does not exist.
-        FormatError: one of the two is of no known format, or cannot be written.
+        FormatError: one of the two is of no known format, or cannot be written; or something
+            would be lost, and `strict` is set.
 
     >>> convert(filename, filename + ".npz")
     []
     """
     path = Path(target)
     if not isinstance(source, str | os.PathLike):
-        return write(source, path, target_format)
+        return write(source, path, target_format, strict=strict)
     origin_path = Path(source)
     if not origin_path.exists():
         raise NoSuchFile(f"{origin_path}: no such file")
@@ -147,7 +164,7 @@ def convert(
             "only one; say which, as name="
         )
     sources = _each(origin, origin_path, names)
-    return list(dict.fromkeys([*origin.lacks, *_write_all(sources, path, chosen)]))
+    return list(dict.fromkeys([*origin.lacks, *_write_all(sources, path, chosen, strict)]))
 
 
 def _each(origin: Format, path: Path, names: list[str]) -> Iterator[Source]:
@@ -176,20 +193,22 @@ def _writable(path: Path, name: str | None) -> Format:
     return chosen
 
 
-def _write_all(sources: Iterable[Source], path: Path, format: Format) -> list[str]:
-    """Write data sets into a file; into a neighbour of it first, if it is a new one."""
-    if path.exists():
+def _write_all(sources: Iterable[Source], path: Path, format: Format, strict: bool) -> list[str]:
+    """Write data sets into a file; into a neighbour of it first, if it is new or all must fit."""
+    if path.exists() and not strict:
         return _add_all(sources, path, format)
     with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         partial = Path(folder) / path.name
         lost = _add_all(sources, partial, format)
-        os.replace(partial, path)
+        if strict and lost:
+            raise FormatError(f"{path}: not written, for {format.name} loses: {'; '.join(lost)}")
+        if path.exists():
+            _add_all(_each(format, partial, format.names(partial)), path, format)
+        else:
+            os.replace(partial, path)
     return lost
 
 
 def _add_all(sources: Iterable[Source], path: Path, format: Format) -> list[str]:
     assert format.write is not None
-    lost = []
-    for source in sources:
-        lost += format.write(source, path)
-    return lost
+    return [sentence for source in sources for sentence in format.write(source, path)]
