@@ -116,7 +116,10 @@ def iter_raw(
 def _end(process: subprocess.Popen[bytes]) -> str:
     code = process.wait()
     if code == -getattr(signal, "SIGALRM", 0):
-        return f"not read after {PATIENCE} s"
+        return (
+            f"not read after {PATIENCE} s; if it is merely large, set "
+            "gymbag.formats.minari.process.PATIENCE higher"
+        )
     return f"the process that read it ended with code {code}"
 
 
@@ -125,18 +128,20 @@ def _episode(stream: IO[bytes], where: str) -> tuple[dict[str, Any], Leaves]:
     if not line.endswith(b"\n"):
         raise EOFError
     try:
-        head = json.loads(line)
-        if "error" in head:
-            raise FormatError(f"{where}: {_shown(head['error'])}")
-        described = [(tuple(map(str, path)), *_described(*leaf)) for path, *leaf in head["leaves"]]
-        attributes = dict(head["attributes"])
+        return _believed(json.loads(line), stream, where)
+    except FormatError:
+        raise
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        if isinstance(error, FormatError):
-            raise
         raise FormatError(f"{where}: cannot be read ({error!r:.200}); it may be damaged") from None
-    nbytes = sum(_nbytes(dtype, shape) for _, dtype, shape in described if dtype)
-    require_fit(nbytes, where)
-    return attributes, {
+
+
+def _believed(head: Any, stream: IO[bytes], where: str) -> tuple[dict[str, Any], Leaves]:
+    """Return what a line says, and read what follows, once it is found possible."""
+    if "error" in head:
+        raise FormatError(f"{where}: {_shown(head['error'])}")
+    described = [(tuple(map(str, path)), *_described(*leaf)) for path, *leaf in head["leaves"]]
+    require_fit(sum(_nbytes(dtype, shape) for _, dtype, shape in described if dtype), where)
+    return dict(head["attributes"]), {
         path: None if dtype is None else _leaf(stream, dtype, shape)
         for path, dtype, shape in described
     }
@@ -165,7 +170,7 @@ def _leaf(stream: IO[bytes], dtype: Any, shape: tuple[int, ...]) -> Any:
         if not count:
             raise EOFError
         done += count
-    return json.loads(data) if dtype == "text" else np.ndarray(shape, dtype, data)
+    return list(map(str, json.loads(data))) if dtype == "text" else np.ndarray(shape, dtype, data)
 
 
 def _shown(text: Any) -> str:

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gymbag.errors import FormatError, RecordingWarning
 from gymbag.formats.limits import ROW_BYTES, require_fit
 from gymbag.formats.minari import metadata
@@ -104,7 +106,8 @@ class MinariSource:
             return [], False
         observations = values.rows(self.observation_space, ("observations",), n + 1)
         taken = values.rows(self.action_space, ("actions",), n)
-        null = taken[0] if self.action_space is None else null_sample(self.action_space)
+        known = self.action_space is not None
+        null = null_sample(self.action_space) if known else _null_like(taken[0])
         ended = [bool(some[n - 1]) for some in flags]
         early = any(any(some[: n - 1]) for some in flags)
         rows = [
@@ -118,3 +121,10 @@ class MinariSource:
 
     def __repr__(self) -> str:
         return f"<MinariSource {self.name!r} in {str(self.folder)!r}>"
+
+
+def _null_like(value: Any) -> Any:
+    """Return what stands where there is no action, of which only examples are known."""
+    if not isinstance(value, np.ndarray | np.generic):
+        return value
+    return np.full_like(value, np.nan if value.dtype.kind == "f" else 0)[()]

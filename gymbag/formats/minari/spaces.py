@@ -94,7 +94,7 @@ def from_json(text: Any, path: str) -> Any:
 
     >>> from_json('{"type": "MultiBinary", "n": [2, 3]}', "observation")
     MultiBinary((2, 3))
-    >>> from_json('{"type": "os.system", "n": 3}', "observation")
+    >>> from_json('{"type": "os.system", "n": 3}', "observation")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     gymbag.errors.FormatError: observation: a space of the type 'os.system'; expected Box, ...
     """
@@ -141,8 +141,9 @@ def _restore(found: Any, path: str, depth: int) -> Any:
             parts = enumerate(below)
             return spaces.Tuple([_restore(s, child_path(path, k), depth + 1) for k, s in parts])
         case {"type": "Dict", "subspaces": dict(below)}:
-            keys = below.items()
-            return spaces.Dict({k: _restore(s, child_path(path, k), depth + 1) for k, s in keys})
+            # As pairs, for Gymnasium sorts the keys of a dict.
+            pairs = below.items()
+            return spaces.Dict([(k, _restore(s, child_path(path, k), depth + 1)) for k, s in pairs])
     kind = found.get("type") if isinstance(found, dict) else found
     raise FormatError(
         f"{path}: a space of the type {kind!r:.100}; expected Box, Discrete, MultiDiscrete, "
