@@ -300,6 +300,7 @@ def test_infos_and_all_that_minari_has_no_place_for(tmp_path: Path) -> None:
             "x": np.full((2,), k, np.float32),
             "nested": {"r": k / 2, "list": [k]},
             "mixed": 0 if k == 0 else k / 2,
+            "nan": math.nan,
             "a/b": 1,
             7: 1,
             "changes": "a" if k else 1,
@@ -322,7 +323,7 @@ def test_infos_and_all_that_minari_has_no_place_for(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     lost = formats.write(original, path, "minari")
     assert lost == [
-        "metadata: not kept, for Minari means something else by it: env_spec",
+        "metadata: not kept, for its key means something else there: env_spec",
         "metadata: not kept, for JSON has no place for it: odd",
         "env_spec: not kept; Gymnasium does not read it",
         "info: not kept where a key is not in every row of an episode, or changes its type or "
@@ -336,12 +337,13 @@ def test_infos_and_all_that_minari_has_no_place_for(tmp_path: Path) -> None:
     copy = formats.read(path)
     assert copy.metadata["author"] == ["Jane"]
     assert copy.metadata["x"].tolist() == [0, 1]
-    kept = ("lives", "text", "x", "mixed")
+    kept = ("lives", "text", "x", "mixed", "nan")
     for one, other in zip(original.iter_episodes(), copy.iter_episodes(), strict=True):
         for mine, found in zip(one.infos, other.infos, strict=True):
             assert set(found) == {*kept, "nested"}
             assert found["nested"] == {"r": mine["nested"]["r"]}
-            assert all(np.array_equal(mine[key], found[key]) for key in kept)
+            assert np.isnan(found["nan"])
+            assert all(np.array_equal(mine[key], found[key]) for key in kept if key != "nan")
             assert found["x"].dtype == np.float32
     assert len(minari.MinariDataset(path / "data")[0].infos["lives"]) == 2
 

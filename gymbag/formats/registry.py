@@ -55,7 +55,8 @@ def find_format(path: str | os.PathLike[str], name: str | None = None) -> Format
     for format in known.values():
         if path.suffix.lower() in format.suffixes:
             return format
-    raise FormatError(f"{path}: of no known format; known are {', '.join(known)}")
+    remedy = "" if path.exists() else "; say which, with --to or as target_format="
+    raise FormatError(f"{path}: of no known format; known are {', '.join(known)}{remedy}")
 
 
 def _recognises(format: Format, path: Path) -> bool:

@@ -6,6 +6,12 @@ are read in a process of its own. Writing makes the HDF5 layout, for ``minari.lo
 Both take ``pip install 'gymbag[minari]'``.
 
 What each side cannot keep is said on conversion; see `FORMAT.lacks` and `write`.
+
+>>> folder = Path(filename).with_name("cartpole-v0")
+>>> gymbag.convert(filename, folder, target_format="minari")[0]
+'time: not kept by this format'
+>>> read(folder, None)  # doctest: +ELLIPSIS
+<MinariSource 'CartPole-v1' in '...'>
 """
 
 from __future__ import annotations
@@ -15,7 +21,7 @@ from pathlib import Path
 from gymbag.formats.format import Format
 from gymbag.formats.minari.metadata import read_metadata, sniff, text
 from gymbag.formats.minari.source import MinariSource
-from gymbag.formats.minari.write import write
+from gymbag.formats.minari.writer import write
 
 __all__ = ["FORMAT", "MinariSource", "names", "read", "sniff", "write"]
 

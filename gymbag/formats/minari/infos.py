@@ -54,7 +54,9 @@ def _column(values: list[Any]) -> Any:
         return values if all(map(is_text, values)) else None
     if types <= {int, float}:
         array = np.array(values)
-        return array if array.dtype.char in NUMBERS and array.tolist() == values else None
+        pairs = zip(array.tolist(), values, strict=True)
+        kept = all(one == other or other != other for one, other in pairs)
+        return array if array.dtype.char in NUMBERS and kept else None
     first = values[0]
     if len(types) > 1 or not isinstance(first, bool | np.generic | np.ndarray):
         return None
@@ -65,7 +67,4 @@ def _column(values: list[Any]) -> Any:
 
 def is_text(text: str) -> bool:
     """Return whether HDF5 has a place for a text: in UTF-8, and without NUL."""
-    try:
-        return "\0" not in text and bool(text.encode("utf-8") or True)
-    except UnicodeEncodeError:
-        return False
+    return not any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in text)

@@ -122,7 +122,7 @@ def _metadata(metadata: dict[str, Any], lost: Losses) -> dict[str, Any]:
     for key, value in metadata.items():
         if key in RESERVED or key in ("dataset_id", "minari_version"):
             if key in RESERVED:
-                lost.add("metadata: not kept, for Minari means something else by it", str(key))
+                lost.add("metadata: not kept, for its key means something else there", str(key))
             continue
         if key in ("author", "author_email", "requirements") and isinstance(value, str):
             value = [value]  # Minari makes a set of what stands there, of a text's letters, too
