@@ -8,18 +8,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gymbag.errors import CompareError, SchemaError
-from gymbag.schema import child_path, describe_space
+from gymbag.errors import CompareError
+from gymbag.mismatch import Tolerance, mismatches, same_space, short
 from gymbag.steps import Episode, Step, iter_rows
 
 FIELDS = ("observation", "action", "reward", "terminated", "truncated")
-
-Numbers: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +113,14 @@ def compare(
     compared 2 episodes, 5 rows
     the same
     """
-    if not tolerance >= 0:
-        raise CompareError(f"tolerance: found {tolerance!r}; expected a number from 0")
     fields = FIELDS + ("info",) * infos + ("time",) * times
-    return _Comparer(fields, tolerance).compare(a, b)
+    return _Comparer(fields, Tolerance(tolerance)).compare(a, b)
 
 
 class _Comparer:
     """What is found while two recordings are compared."""
 
-    def __init__(self, fields: tuple[str, ...], tolerance: float) -> None:
+    def __init__(self, fields: tuple[str, ...], tolerance: Tolerance) -> None:
         self.fields = fields
         self.tolerance = tolerance
         self.episodes = self.rows = self.differing_rows = 0
@@ -136,7 +129,7 @@ class _Comparer:
         self.notes: list[str] = []
 
     def compare(self, a: Any, b: Any) -> Comparison:
-        ones, others = _episodes(a), _episodes(b)
+        ones, others = iter_episodes(a), iter_episodes(b)
         for name in ("observation_space", "action_space"):
             self._spaces(name, getattr(a, name, None), getattr(b, name, None))
         for number, (one, other) in enumerate(zip_longest(ones, others)):
@@ -162,7 +155,7 @@ class _Comparer:
         self, path: str, a: Any, b: Any, episode: int | None = None, step: int | None = None
     ) -> None:
         if self.first is None:
-            self.first = Difference(path, _short(a), _short(b), episode, step)
+            self.first = Difference(path, short(a), short(b), episode, step)
 
     def _counts(
         self, name: str, fewer: int, more: int, first_ends: bool, episode: int | None = None
@@ -175,11 +168,7 @@ class _Comparer:
             if one is not other:
                 self.notes.append(f"{name}: not compared, only one of the two knows it")
             return
-        try:
-            same = describe_space(one) == describe_space(other)
-        except SchemaError:
-            same = bool(one == other)
-        if not same:
+        if not same_space(one, other):
             self._note(name, one, other)
 
     def _rows(self, number: int, ones: Iterator[Step], others: Iterator[Step]) -> None:
@@ -201,79 +190,20 @@ class _Comparer:
         self, path: str, a: Any, b: Any, episode: int | None, step: int | None = None
     ) -> bool:
         """Compare two values, and return whether they differ."""
-        place = episode, step
-        if isinstance(a, dict) and isinstance(b, dict):
-            keys = [*a, *(key for key in b if key not in a)]
-            pairs = [(child_path(path, k), a.get(k, ABSENT), b.get(k, ABSENT)) for k in keys]
-            return self._all_values(pairs, *place)
-        if isinstance(a, tuple | list) and isinstance(b, tuple | list) and len(a) == len(b):
-            pairs = [(child_path(path, i), *pair) for i, pair in enumerate(zip(a, b, strict=True))]
-            return self._all_values(pairs, *place)
-        if _is_number(a) and _is_number(b):
-            return self._numbers(path, np.asarray(a), np.asarray(b), *place)
-        alike = (isinstance(a, str) and isinstance(b, str)) or type(a) is type(b)
-        if alike and bool(a == b):
-            return False
-        self._note(path, a, b, *place)
-        return True
-
-    def _all_values(
-        self, pairs: list[tuple[str, Any, Any]], episode: int | None, step: int | None
-    ) -> bool:
-        # Not `any` of a generator: it would stop at the first, and miss the errors of the others.
-        return sum(self._values(*pair, episode, step) for pair in pairs) > 0
-
-    def _numbers(
-        self, path: str, a: Numbers, b: Numbers, episode: int | None, step: int | None
-    ) -> bool:
-        if a.shape != b.shape:
-            self._note(path, f"shape {a.shape}", f"shape {b.shape}", episode, step)
-            return True
-        if a.ndim and a.dtype != b.dtype and not self.tolerance:
-            self._note(path, f"dtype {a.dtype}", f"dtype {b.dtype}", episode, step)
-            return True
-        both_nan = np.logical_and(a != a, b != b)
-        unequal = np.asarray(np.logical_and(a != b, np.logical_not(both_nan)))
-        if not unequal.any():
-            return False
-        first = np.unravel_index(int(np.argmax(unequal)), a.shape)
-        if a.dtype.kind in "iufc" and b.dtype.kind in "iufc":
-            error = _errors(a[unequal], b[unequal])
-            self.errors[path] = max(self.errors.get(path, 0.0), float(error.max()))
-            if error.max() <= self.tolerance:
-                return False
-            places = np.argwhere(unequal)
-            first = tuple(places[int(np.argmax(error > self.tolerance))])
-        where = path + "".join(f"[{index}]" for index in first)
-        self._note(where, a[first], b[first], episode, step)
-        return True
+        different = False
+        for found in mismatches(path, a, b, self.tolerance):
+            if found.error is not None:
+                self.errors[found.path] = max(self.errors.get(found.path, 0.0), found.error)
+            if not found.tolerated:
+                self._note(found.place, found.a, found.b, episode, step)
+                different = True
+        return different
 
 
-class _Absent:
-    """What a dict has under a key that it does not have."""
-
-    def __repr__(self) -> str:
-        return "nothing"
-
-
-ABSENT = _Absent()
-
-
-def _errors(a: Numbers, b: Numbers) -> Numbers:
-    """Return the absolute differences of unequal numbers; exact for integers, NaN is infinite."""
-    if a.dtype.kind in "iu" and b.dtype.kind in "iu":
-        wide: Any = np.int64 if max(a.itemsize, b.itemsize) < 8 else object
-    else:
-        wide = np.result_type(a, b, np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        gaps: Numbers = np.abs(a.astype(wide) - b.astype(wide))
-    return np.where(gaps != gaps, math.inf, gaps)
-
-
-def _episodes(source: Any) -> Iterator[Any]:
+def iter_episodes(source: Any) -> Iterator[Any]:
     """Iterate over episodes, as `Episode` objects where the source has them."""
     if isinstance(source, str | os.PathLike):
-        raise CompareError(f"{source!r} is the name of a file; open it, and compare that")
+        raise CompareError(f"{source!r} is the name of a file; open it, and pass that")
     try:
         return iter(source.iter_episodes() if hasattr(source, "iter_episodes") else source)
     except TypeError:
@@ -285,12 +215,3 @@ def _rows(episode: Any) -> Iterator[Step]:
         return next(iter_rows([episode]))
     except TypeError:
         raise CompareError(f"{episode!r:.200} is no episode; it has no rows") from None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, np.ndarray | np.generic | bool | int | float | complex)
-
-
-def _short(value: Any) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 80 else f"{text[:77]}..."

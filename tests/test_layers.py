@@ -14,7 +14,7 @@ LAYERS = [
     ["__main__"],
     ["cli"],
     ["__init__"],
-    ["formats", "playback"],
+    ["formats", "playback", "resimulate"],
     ["record", "generate", "compare"],
     ["hdf5", "memory", "store", "wrapper"],
     ["recorder"],
@@ -22,7 +22,7 @@ LAYERS = [
     ["segments"],
     ["records"],
     ["storage"],
-    ["catalogue", "episode"],
+    ["catalogue", "episode", "mismatch"],
     ["query", "schema"],
     ["steps"],
     ["errors", "version"],
@@ -31,7 +31,7 @@ LAYERS = [
 
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-PURE = {"errors", "steps", "schema", "query", "catalogue", "episode"}
+PURE = {"errors", "steps", "schema", "query", "catalogue", "episode", "mismatch"}
 IMPURE = {"tables", "blosc2", "os", "io", "pathlib", "time", "random", "threading", "logging"}
 EXTRAS = {"PIL", "ale_py", "gym", "h5py"}
 """Only these may be imported inside a function: what is not installed, or prints a notice."""
