@@ -16,6 +16,7 @@
 """
 
 from gymbag.compare import Comparison, compare
+from gymbag.divergence import CheckedEpisode, Divergence, Resimulation
 from gymbag.errors import (
     EpisodeError,
     FileError,
@@ -42,6 +43,7 @@ from gymbag.memory import ListRecorder, MemorySource
 from gymbag.playback import PlaybackAgent, PlaybackEnv
 from gymbag.record import RecordEnv, record_hdf5
 from gymbag.recorder import Recorder, record_from_iter
+from gymbag.resimulate import resimulate
 from gymbag.schema import SpaceCodec, null_sample, register_space
 from gymbag.selection import Selection
 from gymbag.steps import Episode, Step, Transitions
@@ -52,7 +54,9 @@ from gymbag.store import HDF5Reader, Store, open
 from gymbag.version import __version__
 
 __all__ = [
+    "CheckedEpisode",
     "Comparison",
+    "Divergence",
     "Episode",
     "EpisodeError",
     "FileError",
@@ -70,6 +74,7 @@ __all__ = [
     "RecordEnv",
     "Recorder",
     "RecordingWarning",
+    "Resimulation",
     "SchemaError",
     "Selection",
     "SpaceCodec",
@@ -94,6 +99,7 @@ __all__ = [
     "register_space",
     "repack",
     "rescue",
+    "resimulate",
     "run_episode",
     "verify",
 ]

@@ -24,14 +24,14 @@ LAYERS = [
     ["storage"],
     ["catalogue", "episode", "mismatch"],
     ["query", "schema"],
-    ["steps"],
+    ["divergence", "steps"],
     ["errors", "version"],
 ]
 """Each line imports only lines below it; the names in a line do not import each other."""
 
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-PURE = {"errors", "steps", "schema", "query", "catalogue", "episode", "mismatch"}
+PURE = {"divergence", "errors", "steps", "schema", "query", "catalogue", "episode", "mismatch"}
 IMPURE = {"tables", "blosc2", "os", "io", "pathlib", "time", "random", "threading", "logging"}
 EXTRAS = {"PIL", "ale_py", "gym", "h5py"}
 """Only these may be imported inside a function: what is not installed, or prints a notice."""

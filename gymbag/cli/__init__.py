@@ -23,6 +23,7 @@ from collections.abc import Sequence
 import gymnasium
 
 from gymbag.cli import (
+    check,
     compare,
     convert,
     delete,
@@ -41,7 +42,7 @@ from gymbag.errors import GymbagError
 from gymbag.hdf5 import package_versions
 
 COMMANDS = (
-    *(demo, record, info, query, play, compare, convert, generate),
+    *(demo, record, info, query, play, check, compare, convert, generate),
     *(verify, rescue, repack, delete),
 )
 

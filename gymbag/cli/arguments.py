@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 from collections.abc import Callable
 from textwrap import indent
+from typing import Any
 
 Subparsers = argparse._SubParsersAction  # the type that `add_subparsers` returns
 Run = Callable[[argparse.Namespace], int]
@@ -52,3 +54,18 @@ def count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text}: at least 1")
     return number
+
+
+def parameter(text: str) -> tuple[str, Any]:
+    """Return the name and the value of ``NAME=VALUE``; what is no literal of Python's is text.
+
+    >>> parameter("t=0.5"), parameter("why=reset")
+    (('t', 0.5), ('why', 'reset'))
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=VALUE")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value

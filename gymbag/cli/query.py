@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import csv
 import re
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gymbag.cli.arguments import Subparsers, add_command, add_name, count
+from gymbag.cli.arguments import Subparsers, add_command, add_name, count, parameter
 from gymbag.cli.output import print_table, to_json
 from gymbag.errors import GymbagError
 from gymbag.records import Records, Rows
@@ -99,21 +98,6 @@ def run(arguments: argparse.Namespace) -> int:
         print("no row matches", file=sys.stderr)
         return 1
     return 0
-
-
-def parameter(text: str) -> tuple[str, Any]:
-    """Return the name and the value of ``NAME=VALUE``; what is no literal of Python's is text.
-
-    >>> parameter("t=0.5"), parameter("why=reset")
-    (('t', 0.5), ('why', 'reset'))
-    """
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=VALUE")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
 
 
 def split_columns(text: str) -> list[str]:
