@@ -15,6 +15,7 @@
 >>> observation, info = env.reset()
 """
 
+from gymbag.card import card
 from gymbag.compare import Comparison, compare
 from gymbag.divergence import CheckedEpisode, Divergence, Resimulation
 from gymbag.errors import (
@@ -83,6 +84,7 @@ __all__ = [
     "Transitions",
     "UnsupportedSpace",
     "__version__",
+    "card",
     "compare",
     "convert",
     "delete_dataset",

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import gymnasium
 import numpy as np
-from numpy.typing import NDArray
 
 from gymbag.errors import EpisodeError
 from gymbag.generate import get_actions
+from gymbag.images import find_image
 from gymbag.steps import Step, as_step, iter_rows
 from gymbag.store import open as open_store
 
@@ -185,7 +185,7 @@ class PlaybackEnv(gymnasium.Env[Any, Any]):
             about = "" if row is None else f" reward {row.reward} action {row.action}"
             return f"EP {self.episode} STEP {self.step_num}{about}"
         if self.render_mode == "rgb_array" and row is not None:
-            return _find_image(row.observation)
+            return find_image(row.observation)
         return None
 
     def close(self) -> None:
@@ -299,20 +299,6 @@ def _infer_box(value: Any, name: str) -> gymnasium.spaces.Box:
         return gymnasium.spaces.Box(-np.inf, np.inf, array.shape, array.dtype.type)
     limits = np.iinfo(array.dtype)
     return gymnasium.spaces.Box(limits.min, limits.max, array.shape, array.dtype.type)
-
-
-def _find_image(observation: Any) -> NDArray[np.uint8] | None:
-    """Return a copy of the first image, uint8 (H, W), (H, W, 1) or (H, W, 3), as (H, W, 3)."""
-    if isinstance(observation, Mapping):
-        observation = tuple(observation.values())
-    if isinstance(observation, tuple):
-        return next((i for part in observation if (i := _find_image(part)) is not None), None)
-    if not isinstance(observation, np.ndarray) or observation.dtype != np.uint8:
-        return None
-    image = observation[..., None] if observation.ndim == 2 else observation
-    if image.ndim != 3 or image.shape[2] not in (1, 3):
-        return None
-    return np.broadcast_to(image, (*image.shape[:2], 3)).copy()
 
 
 def _episodes(source: Any, segments: bool) -> Iterator[Iterator[Step]]:

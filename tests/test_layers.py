@@ -14,8 +14,8 @@ LAYERS = [
     ["__main__"],
     ["cli"],
     ["__init__"],
-    ["formats", "playback", "resimulate"],
-    ["record", "generate", "compare"],
+    ["card", "formats", "playback", "resimulate"],
+    ["compare", "generate", "record", "summary"],
     ["hdf5", "memory", "store", "wrapper"],
     ["recorder"],
     ["selection"],
@@ -24,14 +24,24 @@ LAYERS = [
     ["storage"],
     ["catalogue", "episode", "mismatch"],
     ["query", "schema"],
-    ["divergence", "steps"],
+    ["divergence", "images", "steps"],
     ["errors", "version"],
 ]
 """Each line imports only lines below it; the names in a line do not import each other."""
 
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-PURE = {"divergence", "errors", "steps", "schema", "query", "catalogue", "episode", "mismatch"}
+PURE = {
+    "divergence",
+    "errors",
+    "images",
+    "steps",
+    "schema",
+    "query",
+    "catalogue",
+    "episode",
+    "mismatch",
+}
 IMPURE = {"tables", "blosc2", "os", "io", "pathlib", "time", "random", "threading", "logging"}
 EXTRAS = {"PIL", "ale_py", "gym", "h5py"}
 """Only these may be imported inside a function: what is not installed, or prints a notice."""

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 import gymnasium
 
 from gymbag.cli import (
+    card,
     check,
     compare,
     convert,
@@ -42,7 +43,7 @@ from gymbag.errors import GymbagError
 from gymbag.hdf5 import package_versions
 
 COMMANDS = (
-    *(demo, record, info, query, play, check, compare, convert, generate),
+    *(demo, record, info, query, play, card, check, compare, convert, generate),
     *(verify, rescue, repack, delete),
 )
 

@@ -12,8 +12,10 @@ from typing import Any
 
 from gymbag.cli.arguments import Subparsers, add_command
 from gymbag.cli.output import format_bytes, print_table, to_json
+from gymbag.cli.sparkline import WIDTH, sparkline
 from gymbag.storage.reader import ColumnSize, list_datasets
 from gymbag.store import Store, require_file
+from gymbag.summary import bucket_means, summarize
 
 
 def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -53,8 +55,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def describe(store: Store) -> dict[str, Any]:
     """Return all that is to be shown of a data set."""
+    summary = summarize(store)
+    some = len(summary.lengths) > 0
     return {
         **store.describe(),
+        "min_length": int(summary.lengths.min()) if some else None,
+        "max_length": int(summary.lengths.max()) if some else None,
+        "ended": summary.ends,
+        "returns_over_time": bucket_means(summary.returns, WIDTH),
+        "lengths_over_time": bucket_means(summary.lengths, WIDTH),
         "metadata": store.metadata,
         "env_spec": store.env_spec,
         "sessions": [asdict(session) for session in store.sessions],
@@ -72,7 +81,11 @@ def show(about: Mapping[str, Any]) -> None:
     if about["episodes"]:
         mean, low, high = (about[f"{which}_return"] for which in ("mean", "min", "max"))
         lines.append(("return", f"{mean:g} on average, from {low:g} to {high:g}"))
-        lines.append(("length", f"{about['mean_length']:g} steps on average"))
+        lines.append(("", sparkline(about["returns_over_time"])))
+        mean, low, high = (about[f"{which}_length"] for which in ("mean", "min", "max"))
+        lines.append(("length", f"{mean:g} steps on average, from {low:,} to {high:,}"))
+        lines.append(("", sparkline(about["lengths_over_time"])))
+        lines.append(("ended", ", ".join(f"{n:,} {how}" for how, n in about["ended"].items())))
     lines.append(("observation", " ".join(about["observation_space"].split())))
     lines.append(("action", " ".join(about["action_space"].split())))
     lines.append(("size", how_small(about)))
@@ -84,13 +97,14 @@ def show(about: Mapping[str, Any]) -> None:
             print(f"  {label:<11}  {text}")
     print()
     print_table(
-        ["  column", "type", "raw", "in file", "compression"],
+        ["  column", "type", "raw", "in file", "ratio", "compression"],
         [
             [
                 f"  {size['name']}",
                 size["type"],
                 format_bytes(size["nbytes"]),
                 format_bytes(size["stored"]),
+                ratio(size["nbytes"], size["stored"]),
                 size["compression"],
             ]
             for size in about["sizes"]
@@ -107,6 +121,15 @@ def how_small(about: Mapping[str, Any]) -> str:
     if steps:
         text += f"; {stored / steps:.3g} bytes for each step"
     return text
+
+
+def ratio(nbytes: int, stored: int) -> str:
+    """Return how many times smaller a column is in the file.
+
+    >>> ratio(1000, 8), ratio(0, 0)
+    ('125x', '')
+    """
+    return f"{nbytes / stored:.3g}x" if nbytes and stored else ""
 
 
 def how_recorded(session: Mapping[str, Any]) -> str:

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Values as text that is safe to put into HTML, wherever they come from. Pure."""
+
+from __future__ import annotations
+
+import html
+import math
+import unicodedata
+from typing import Any
+
+LONGEST = 600
+"""Signs of one value that are shown, at most."""
+HARMFUL = {"Cc", "Cf", "Cs", "Co", "Cn"}
+"""Kinds of signs that are shown as one that says that something is there: control characters, the
+halves of pairs, which no UTF-8 holds, and those that turn the direction of all that follows."""
+
+
+def escape(value: Any, most: int = LONGEST) -> str:
+    """Return a value as text for HTML, in an element or in an attribute in quotes.
+
+    >>> escape("<script>alert('1')</script>")
+    '&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt;'
+    >>> escape("x" * 10, most=4)
+    'xxxx…'
+    """
+    text = str(value)
+    cut = text[:most] + "…" * (len(text) > most)
+    shown = (
+        "\ufffd" if sign not in "\n\t" and unicodedata.category(sign) in HARMFUL else sign
+        for sign in cut
+    )
+    return html.escape("".join(shown))
+
+
+def number(value: float, digits: int = 4) -> str:
+    """Return a number as people read it.
+
+    >>> number(12345.678), number(0.5), number(1e20), number(-3), number(float("nan"))
+    ('12,346', '0.5', '1e+20', '\u22123', 'NaN')
+    """
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "∞" if value > 0 else "\u2212∞"
+    size = abs(value)
+    text = (
+        f"{size:,.0f}"
+        if 10_000 <= size < 1e15 or size == int(size) < 1e15
+        else f"{size:,.{digits}g}"
+    )
+    return f"\u2212{text}" if value < 0 and text != "0" else text
+
+
+def plural(count: int, word: str) -> str:
+    """Return a count with its word.
+
+    >>> plural(1, "step"), plural(2000, "step")
+    ('1 step', '2,000 steps')
+    """
+    return f"{count:,} {word}{'s' * (count != 1)}"
