@@ -73,7 +73,8 @@ def tiles(facts: Facts) -> str:
     finite = returns[np.isfinite(returns)]
     raw = sum(column.nbytes for column in facts.columns)
     stored = sum(column.stored for column in facts.columns)
-    seconds = float(np.nansum(facts.summary.end_times - facts.summary.start_times))
+    with np.errstate(all="ignore"):
+        seconds = float(np.nansum(facts.summary.end_times - facts.summary.start_times))
     rate = facts.actions / seconds if seconds > 0 else 0.0
     found = [
         ("episodes", f"{facts.episodes:,}", how_seeded(facts)),

@@ -106,7 +106,8 @@ def histogram(values: Sequence[float] | Values, unit: str) -> str:
         if count:
             x, y = (axes.x(left) + axes.x(right)) / 2, axes.y(count)
             width = min(WIDEST, max(1.0, axes.x(right) - axes.x(left) - 1.5))
-            about = f"{plural(count, 'episode')}: {number(left)} to {number(right)}"
+            where = number(left + 0.5) if left % 1 == 0.5 else f"{number(left)} to {number(right)}"
+            about = f"{where}: {plural(count, 'episode')}"
             parts.append(
                 f'<rect class="bar" x="{x - width / 2:.1f}" y="{y:.1f}" width="{width:.1f}" '
                 f'height="{axes.y(0) - y:.1f}" rx="1.5"><title>{about}</title></rect>'

@@ -10,9 +10,11 @@ from typing import Any
 
 LONGEST = 600
 """Signs of one value that are shown, at most."""
-HARMFUL = {"Cc", "Cf", "Cs", "Co", "Cn"}
-"""Kinds of signs that are shown as one that says that something is there: control characters, the
-halves of pairs, which no UTF-8 holds, and those that turn the direction of all that follows."""
+HARMFUL = {"Cc", "Cs"}
+"""Kinds of signs that are shown as one that says that something is there: control characters, and
+halves of pairs, which no UTF-8 holds."""
+TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+"""Likewise signs that turn the direction of what follows: a text could show as another."""
 
 
 def escape(value: Any, most: int = LONGEST) -> str:
@@ -25,11 +27,12 @@ def escape(value: Any, most: int = LONGEST) -> str:
     """
     text = str(value)
     cut = text[:most] + "…" * (len(text) > most)
-    shown = (
-        "\ufffd" if sign not in "\n\t" and unicodedata.category(sign) in HARMFUL else sign
-        for sign in cut
-    )
-    return html.escape("".join(shown))
+    return html.escape("".join(map(_shown, cut)))
+
+
+def _shown(sign: str) -> str:
+    harmful = unicodedata.category(sign) in HARMFUL or unicodedata.bidirectional(sign) in TURNING
+    return "\ufffd" if harmful and sign not in "\n\t" else sign
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -44,9 +47,7 @@ def number(value: float, digits: int = 4) -> str:
         return "∞" if value > 0 else "\u2212∞"
     size = abs(value)
     text = (
-        f"{size:,.0f}"
-        if 10_000 <= size < 1e15 or size == int(size) < 1e15
-        else f"{size:,.{digits}g}"
+        f"{size:,.0f}" if 1000 <= size < 1e15 or size == int(size) < 1e15 else f"{size:,.{digits}g}"
     )
     return f"\u2212{text}" if value < 0 and text != "0" else text
 
