@@ -98,7 +98,10 @@ def _made_by(make_env: Any) -> Any:
     remedy = "expected a function that makes one, such as lambda: gymnasium.make('CartPole-v1')"
     if not callable(make_env):
         raise CompareError(f"make_env: found {make_env!r:.80}; {remedy}")
-    env = make_env()
+    try:
+        env = make_env()
+    except TypeError as error:
+        raise CompareError(f"make_env: {error}; {remedy}") from error
     if not (hasattr(env, "reset") and hasattr(env, "step")):
         raise CompareError(f"make_env: made {env!r:.80}, which is no environment; {remedy}")
     return env

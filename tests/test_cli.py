@@ -91,10 +91,15 @@ def test_the_whole_chain(capsys: pytest.CaptureFixture[str]) -> None:
     record = "record CartPole-v1 -o a.h5 --episodes 20 --seed 5 --description 'at random'"
     assert "recorded 20 episodes" in run(capsys, record)
 
-    assert "at random" in run(capsys, "info a.h5")
+    said = run(capsys, "info a.h5")
+    assert "at random" in said
+    assert re.search("[▁▂▃▄▅▆▇█]{20}", said)
+    assert "20 terminated" in said
     [about] = json.loads(run(capsys, "info a.h5 --json"))
     with gymbag.open("a.h5") as store:
         assert about["rows"] == len(store)
+        assert about["returns_over_time"] == [e.episode_return for e in store.episodes]
+        assert about["max_length"] == max(map(len, store.episodes))
         assert about["mean_return"] == store.describe()["mean_return"]
         assert about["sessions"][0]["versions"]["gymnasium"] == gymnasium.__version__
         assert [episode.seed for episode in store.episodes] == list(range(5, 25))

@@ -49,6 +49,8 @@ COMMANDS = [
     ["info", "{}"],
     ["query", "{}", "reward > 0"],
     ["play", "{}"],
+    ["card", "{}", "-o", "{}.html"],
+    ["check", "{}", "--env", "CartPole-v1", "--unseeded"],
     ["compare", "{}", "{}"],
     ["convert", "{}", "{}.npz"],
     ["verify", "{}"],

@@ -311,6 +311,7 @@ def test_at_the_command_line(
     for command, words in {
         "check a.h5": "if you trust it: gymbag check a.h5 --env CartPole-v1",
         "check a.h5 --env mine_to_check:nothing": "has no nothing; expected MODULE:FUNCTION",
+        "check a.h5 --env CartPole-v1 --param nope=1": "nope",
         "check a.h5 --env nowhere:make": "No module named 'nowhere'",
         "check a.h5 --env Nope-v0": "Nope",
     }.items():

@@ -44,6 +44,7 @@ h2 { margin: 0 0 .8rem; font-size: .95rem; font-weight: 620; }
 .tile .what { display: block; margin-bottom: .15rem; }
 section { padding: 1.1rem 1.25rem 1.25rem; margin-bottom: 1rem; overflow-x: auto; }
 .plots section { margin: 0; }
+.note { margin: 0 0 1rem; }
 svg { display: block; width: 100%; height: auto; }
 .grid { stroke: var(--rule); stroke-width: 1; }
 .tick { fill: var(--soft); font-size: 12px; }
@@ -73,7 +74,7 @@ td { padding: .38rem 1.4rem .38rem 0; vertical-align: top; border-bottom: 1px so
   overflow-wrap: anywhere; }
 tr:last-child td { border-bottom: 0; }
 th:last-child, td:last-child { padding-right: 0; }
-.right { text-align: right; }
+.right { text-align: right; white-space: nowrap; }
 .key { color: var(--soft); }
 .pairs td:first-child { width: 14rem; }
 code, pre { font: .86em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }

@@ -16,7 +16,7 @@ import numpy as np
 
 from gymbag.card.facts import Facts, Frame, Named
 from gymbag.card.look import STYLE
-from gymbag.card.plots import curve, histogram, shares
+from gymbag.card.plots import curve, drawable, histogram, shares
 from gymbag.card.text import escape, number, plural
 from gymbag.storage.meta import Session
 from gymbag.version import __version__
@@ -123,10 +123,10 @@ def plots(facts: Facts) -> str:
         "Returns": histogram(returns, "return"),
         "Lengths": histogram(lengths.astype(np.float64), "steps"),
     }
-    odd = int(np.sum(~np.isfinite(returns)))
-    note = f'<p class="soft">{plural(odd, "return")} of no finite number not drawn</p>' * bool(odd)
+    odd = len(returns) - len(drawable(returns))
+    note = f'<p class="soft note">Not drawn: {plural(odd, "return")}, NaN or far too large.</p>'
     drawn = (section(title, svg) for title, svg in found.items())
-    return f'<div class="plots">{"".join(drawn)}</div>{note}'
+    return f'<div class="plots">{"".join(drawn)}</div>{note if odd else ""}'
 
 
 def how_ended(facts: Facts) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gymbag.card.text import escape, number, plural
+from gymbag.card.text import escape, number, plural, tick
 
 WIDTH, HEIGHT = 520, 220
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 30
@@ -216,7 +216,7 @@ class _Axes:
             parts.append(
                 f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
                 f'<text class="tick" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">'
-                f"{number(value)}</text>"
+                f"{tick(value)}</text>"
             )
         below = HEIGHT - BOTTOM + 18
         for value in ticks(self.left, self.right, 6, least_x):
@@ -225,7 +225,7 @@ class _Axes:
             if x < WIDTH - RIGHT - 8 * len(unit) - 24:
                 parts.append(
                     f'<text class="tick" x="{x:.1f}" y="{below}" text-anchor="middle">'
-                    f"{number(value)}</text>"
+                    f"{tick(value)}</text>"
                 )
         parts.append(
             f'<text class="tick unit" x="{WIDTH - RIGHT}" y="{below}" text-anchor="end">'

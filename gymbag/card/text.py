@@ -47,9 +47,22 @@ def number(value: float, digits: int = 4) -> str:
         return "∞" if value > 0 else "\u2212∞"
     size = abs(value)
     text = (
-        f"{size:,.0f}" if 1000 <= size < 1e15 or size == int(size) < 1e15 else f"{size:,.{digits}g}"
+        f"{size:,.0f}" if 1000 <= size < 1e12 or size == int(size) < 1e12 else f"{size:,.{digits}g}"
     )
     return f"\u2212{text}" if value < 0 and text != "0" else text
+
+
+def tick(value: float) -> str:
+    """Return a round number as it stands at an axis, where room is short.
+
+    >>> tick(2_500_000), tick(-20_000), tick(0.25), tick(4e12)
+    ('2.5M', '\u221220k', '0.25', '4e+12')
+    """
+    size = abs(value)
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if 10_000 <= size < 1e12 and size >= unit:
+            return f"{number(value / unit, 3)}{letter}"
+    return number(value)
 
 
 def plural(count: int, word: str) -> str:

@@ -24,7 +24,7 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         subparsers,
         "info",
         run,
-        "Show what a file holds. Nothing but counts and descriptions is read.",
+        "Show what a file holds. No row is read, only what is said of episodes and columns.",
         "gymbag info cartpole.h5",
         "gymbag info atari.h5 --name ALE/Breakout-v5 --json",
     )
