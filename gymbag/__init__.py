@@ -45,7 +45,7 @@ from gymbag.recorder import Recorder, record_from_iter
 from gymbag.schema import SpaceCodec, null_sample, register_space
 from gymbag.selection import Selection
 from gymbag.steps import Episode, Step, Transitions
-from gymbag.storage.reader import list_datasets
+from gymbag.storage.datasets import list_datasets
 from gymbag.storage.repack import delete_dataset, delete_episodes, repack
 from gymbag.storage.verify import verify
 from gymbag.store import HDF5Reader, Store, open

@@ -20,7 +20,7 @@ from gymbag.schema.columns import ROWS
 from gymbag.schema.info import CELL_COLUMNS, decode_infos
 from gymbag.schema.text import TextCodec
 from gymbag.steps import Step, Transitions
-from gymbag.storage.reader import DatasetReader
+from gymbag.storage.entries import Reader
 
 Rows = NDArray[np.int64]
 Span = range
@@ -42,7 +42,7 @@ class Records:
     and arrays that it returns are the caller's own.
     """
 
-    def __init__(self, reader: DatasetReader) -> None:
+    def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self.version = 0
         """Another number for each state of the file."""
@@ -239,6 +239,10 @@ class Records:
                 return Values(np.char.decode(table["ended"], "ascii"))
             case "seed":
                 return self._seeds()
+            case "lane":
+                lanes = self.reader.lanes
+                lanes = np.full(len(table), -1) if lanes is None else lanes
+                return Values(lanes, lanes >= 0)
             case name:
                 return Values(table[name].copy())
 

@@ -15,13 +15,14 @@ from gymbag.records import Records
 from gymbag.segments import StoredEpisode
 from gymbag.selection import Everything, Selection
 from gymbag.steps import Episode, SeedStep, Step, Transitions
+from gymbag.storage.joined import Path, files_of, open_reader
 from gymbag.storage.meta import Session
-from gymbag.storage.reader import ColumnSize, DatasetReader
+from gymbag.storage.sizes import ColumnSize
 from gymbag.storage.snapshot import MAX_BYTES
 
 
 def open(
-    filename: str | os.PathLike[str], name: str | None = None, *, max_bytes: int = MAX_BYTES
+    filename: Path | Sequence[Path], name: str | None = None, *, max_bytes: int = MAX_BYTES
 ) -> Store:
     """Open a data set for reading, also while it is being recorded.
 
@@ -29,7 +30,9 @@ def open(
     says what was found. Nothing in a file is ever executed; a stranger's file is safe to open.
 
     Args:
-        filename: the file.
+        filename: the file; or several, as a list or as a pattern such as ``"runs/*.h5"``, whose
+            data sets of that name are read as one, file after file. The lanes of a vector of
+            environments are always read as one, and each alone as ``"CartPole-v1 [3]"``.
         name: the data set in it; none is needed if the file holds only one.
         max_bytes: how many bytes the file can make this process allocate at once.
 
@@ -38,6 +41,7 @@ def open(
         NotAStore: it is not one of gymbag's.
         NewerFormat: a later gymbag wrote it.
         NoSuchDataset: it holds no data set of that name, or several and none was named.
+        SchemaError: the files hold data sets of that name with different spaces.
 
     >>> import gymbag
     >>> store = gymbag.open(filename)
@@ -70,13 +74,14 @@ class Store:
 
     def __init__(
         self,
-        filename: str | os.PathLike[str],
+        filename: Path | Sequence[Path],
         name: str | None = None,
         *,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        require_file(filename)
-        self._reader = DatasetReader(filename, name, max_bytes=max_bytes)
+        for path in files_of(filename):
+            require_file(path)
+        self._reader = open_reader(filename, name, max_bytes)
         self._records = Records(self._reader)
         self.filename = self._reader.filename
         self.name = self._reader.meta.name
@@ -212,7 +217,7 @@ class Store:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(Store, max_bytes=self._reader.max_bytes), (self.filename, self.name)
+        return partial(Store, max_bytes=self._reader.max_bytes), (self._reader.files, self.name)
 
     def __repr__(self) -> str:
         about = f": {self.description}" if self.description else ""
