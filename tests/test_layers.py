@@ -16,6 +16,7 @@ LAYERS = [
     ["__init__"],
     ["formats", "playback"],
     ["record", "generate", "compare"],
+    ["vector"],
     ["hdf5", "memory", "store", "wrapper"],
     ["recorder"],
     ["selection"],
