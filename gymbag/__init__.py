@@ -15,6 +15,7 @@
 >>> observation, info = env.reset()
 """
 
+from gymbag.batches import Batches
 from gymbag.compare import Comparison, compare
 from gymbag.errors import (
     EpisodeError,
@@ -44,7 +45,7 @@ from gymbag.record import RecordEnv, record_hdf5
 from gymbag.recorder import Recorder, record_from_iter
 from gymbag.schema import SpaceCodec, null_sample, register_space
 from gymbag.selection import Selection
-from gymbag.steps import Episode, Step, Transitions
+from gymbag.steps import Episode, Step, Transitions, Windows
 from gymbag.storage.datasets import list_datasets
 from gymbag.storage.repack import delete_dataset, delete_episodes, repack
 from gymbag.storage.verify import verify
@@ -52,6 +53,7 @@ from gymbag.store import HDF5Reader, Store, open
 from gymbag.version import __version__
 
 __all__ = [
+    "Batches",
     "Comparison",
     "Episode",
     "EpisodeError",
@@ -77,6 +79,7 @@ __all__ = [
     "Store",
     "Transitions",
     "UnsupportedSpace",
+    "Windows",
     "__version__",
     "compare",
     "convert",

@@ -19,8 +19,9 @@ from gymbag.schema import Batch, SpaceCodec, jsonable
 from gymbag.schema.columns import ROWS
 from gymbag.schema.info import CELL_COLUMNS, decode_infos
 from gymbag.schema.text import TextCodec
-from gymbag.steps import Step, Transitions
+from gymbag.steps import Step
 from gymbag.storage.entries import Reader
+from gymbag.storage.joined import open_reader
 
 Rows = NDArray[np.int64]
 Span = range
@@ -47,6 +48,10 @@ class Records:
         self.version = 0
         """Another number for each state of the file."""
         self.refresh()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy opens the file again: descriptors and locks are no other process's.
+        return _opened, (self.reader.files, self.reader.meta.name, self.reader.max_bytes)
 
     def refresh(self) -> None:
         """Take up what the reader has moved on to."""
@@ -145,32 +150,6 @@ class Records:
                 observation = pick_observation(observations, i)
                 action = pick_action(actions, i)
                 yield Step(time, observation, action, reward, terminated, truncated, info)
-
-    def transitions(self, rows: Rows) -> Transitions:
-        """Return the transitions that end at `rows`; a reset's row ends none."""
-        return self.transitions_into(rows[self.fixed("step", rows) > 0])
-
-    def transitions_into(self, rows: Rows) -> Transitions:
-        """Return the transitions that end at `rows`, none of which is a reset's."""
-        observation, next_observation = self._pair(self.schema.observation, rows - 1, rows)
-        return Transitions(
-            observation,
-            self.actions_at(rows),
-            self.fixed("reward", rows),
-            self.fixed("terminated", rows),
-            self.fixed("truncated", rows),
-            next_observation,
-        )
-
-    def _pair(self, codec: SpaceCodec, one: Rows, other: Rows) -> tuple[Batch, Batch]:
-        """Return the values at some rows and at others; those of one chunk are read together."""
-        if any(column.ragged for column in codec.columns):
-            return self.batch(codec, one), self.batch(codec, other)
-        n, rows = len(one), np.concatenate((one, other))
-        arrays = [self.reader.take(column, rows) for column in codec.columns]
-        halves = ((array[part] for array in arrays) for part in (slice(n), slice(n, None)))
-        first, second = (codec.decode(half, n) for half in halves)
-        return first, second
 
     def column(self, name: str, rows: Rows) -> Any:
         """Return a field by its path, as a question would name it, at `rows`.
@@ -307,3 +286,7 @@ class Records:
     def action_space(self) -> gymnasium.Space[Any]:
         """The action space, of Gymnasium's classes."""
         return self.schema.action.restore(gymnasium.spaces)  # type: ignore[no-any-return]
+
+
+def _opened(files: list[str], name: str, max_bytes: int) -> Records:
+    return Records(open_reader(files, name, max_bytes))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, overload
 
@@ -225,6 +225,57 @@ class Store:
             f"<Store {self.name!r} in {self.filename!r}: {len(self.episodes)} episodes, "
             f"{len(self)} rows{about}>"
         )
+
+    # Minari's names, so that code written for its data sets runs on a store.
+
+    @property
+    def total_steps(self) -> int:
+        """The number of actions, of all episodes."""
+        return self._records.actions
+
+    @property
+    def total_episodes(self) -> int:
+        """The number of episodes."""
+        return len(self.episodes)
+
+    def iterate_episodes(self, episode_indices: Iterable[int] | None = None) -> Iterator[Episode]:
+        """Iterate over the episodes of some numbers, in that order, or over all."""
+        episodes = self.episodes
+        return iter(
+            episodes if episode_indices is None else map(episodes.__getitem__, episode_indices)
+        )
+
+    def sample_episodes(
+        self, n_episodes: int, rng: np.random.Generator | int | None = None
+    ) -> list[Episode]:
+        """Return episodes drawn at random, each at most once.
+
+        Args:
+            n_episodes: how many.
+            rng: draws them; a number seeds a new generator at each call.
+
+        Raises:
+            ValueError: there are not so many.
+        """
+        if n_episodes > self.total_episodes:
+            raise ValueError(
+                f"{self.filename}: {n_episodes} episodes were asked for; it has "
+                f"{self.total_episodes}"
+            )
+        drawn = np.random.default_rng(rng).permutation(self.total_episodes)[:n_episodes]
+        return [self.episodes[number] for number in drawn.tolist()]
+
+    def filter_episodes(self, condition: Callable[[Episode], bool]) -> Selection:
+        """Select the rows of those episodes of which a function says True.
+
+        It reads every episode as far as the function looks at it; `where` finds most of what one
+        looks for without.
+
+        >>> len(store.filter_episodes(lambda episode: episode.rewards.sum() > 5))
+        9
+        """
+        chosen = [episode.id for episode in self.episodes if condition(episode)]
+        return self.where("episode in chosen", chosen=chosen)
 
 
 class Episodes(Sequence[Episode]):

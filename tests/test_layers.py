@@ -14,25 +14,27 @@ LAYERS = [
     ["__main__"],
     ["cli"],
     ["__init__"],
-    ["formats", "playback"],
+    ["formats", "playback", "torch"],
     ["record", "generate", "compare"],
     ["vector"],
     ["hdf5", "memory", "store", "wrapper"],
     ["recorder"],
     ["selection"],
-    ["segments"],
+    ["conditions", "segments", "transitions", "windows"],
+    ["items"],
+    ["gather"],
     ["records"],
     ["storage"],
     ["catalogue", "episode"],
     ["query", "schema"],
-    ["steps"],
+    ["batches", "steps"],
     ["errors", "version"],
 ]
 """Each line imports only lines below it; the names in a line do not import each other."""
 
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-PURE = {"errors", "steps", "schema", "query", "catalogue", "episode"}
+PURE = {"errors", "steps", "batches", "schema", "query", "catalogue", "episode"}
 IMPURE = {"tables", "blosc2", "os", "io", "pathlib", "time", "random", "threading", "logging"}
 EXTRAS = {"PIL", "ale_py", "gym", "h5py"}
 """Only these may be imported inside a function: what is not installed, or prints a notice."""
