@@ -76,6 +76,11 @@ class Batches(Generic[Arrays]):
         """Return how many batches an epoch has."""
         return -(-self._stop // self.size)
 
+    @property
+    def left(self) -> int:
+        """How many batches are left of the epoch."""
+        return -(-(self._stop - self.position) // self.size)
+
     def __iter__(self) -> Iterator[Arrays]:
         """Iterate over the batches that are left of the epoch."""
         if not self._stop:
@@ -132,11 +137,10 @@ class Batches(Generic[Arrays]):
                 other processes: so many batches have come out of it since the iteration began.
         """
         epoch, position = self.epoch, self.position
-        left = -(-(self._stop - position) // self.size)
-        if ahead < left:
+        if ahead < self.left:
             position += ahead * self.size
         elif self._stop:
-            epochs, batches = divmod(ahead - left, len(self))
+            epochs, batches = divmod(ahead - self.left, len(self))
             epoch, position = epoch + 1 + epochs, batches * self.size
         return {
             "seed": self.seed,

@@ -65,16 +65,16 @@ class Items(ABC, Generic[Arrays]):
         if len(wrong):
             raise IndexError(f"{self.kind} {wrong[0]}: there are {n}")
         batch = self.take(np.where(flat < 0, flat + n, flat))
-        return batch if numbers.ndim else self._only(batch)
+        return batch if numbers.ndim else self.one(batch, 0)
 
-    def _only(self, batch: Any) -> Any:
-        """Return the one item of a batch."""
+    def one(self, batch: Any, index: int) -> Any:
+        """Return one item of a batch, without the first axis."""
         schema = self._records.schema
         spaces = dict.fromkeys(("observation", "next_observation"), schema.observation)
         spaces["action"] = schema.action
         return type(batch)(
             *(
-                pick(spaces[name], value, 0) if name in spaces else value[0]
+                pick(spaces[name], value, index) if name in spaces else value[index]
                 for name, value in zip(batch._fields, batch, strict=True)
             )
         )

@@ -8,6 +8,7 @@ import numpy as np
 from gymbag.gather import gather, pick, stacked
 from gymbag.items import Items, at_least
 from gymbag.records import Records, Rows
+from gymbag.schema import Batch
 from gymbag.steps import Transitions
 
 
@@ -45,22 +46,29 @@ class TransitionItems(Items[Transitions]):
             raise ValueError(f"gamma: found {gamma!r}; expected a number from 0 to 1")
 
     def _fetch(self, ends: Rows) -> Transitions:
-        records = self._records
-        episode = records.episode_of(ends)
-        last = np.minimum(ends + (self.n_step - 1), records.end_rows[episode] - 1)
+        records, last = self._records, ends
         reward = records.fixed("reward", ends)
-        for step in range(1, int((last - ends).max(initial=0)) + 1):
-            on = np.flatnonzero(ends + step <= last)
-            reward[on] += self.gamma**step * records.fixed("reward", ends[on] + step)
-        codec = records.schema.observation
-        rows = stacked(np.stack((ends - 1, last)), records.first_rows[episode], self.stack)
-        both = gather(records, codec, rows)
+        if self.n_step > 1:
+            last = np.minimum(ends + self.n_step, records.end_rows[records.episode_of(ends)]) - 1
+            for step in range(1, int((last - ends).max(initial=0)) + 1):
+                on = np.flatnonzero(ends + step <= last)
+                reward[on] += self.gamma**step * records.fixed("reward", ends[on] + step)
+        observation, next_observation = self._observations(ends - 1, last)
         return Transitions(
-            pick(codec, both, 0),
+            observation,
             records.actions_at(ends),
             reward,
             records.fixed("terminated", last),
             records.fixed("truncated", last),
-            pick(codec, both, 1),
+            next_observation,
             last - ends + 1,
         )
+
+    def _observations(self, *rows: Rows) -> list[Batch]:
+        """Return the observations at several rows each; those of one chunk are read together."""
+        records, codec, together = self._records, self._records.schema.observation, np.array(rows)
+        if self.stack is not None:
+            first = records.first_rows[records.episode_of(rows[0])]
+            together = stacked(together, first, self.stack)
+        batch = gather(records, codec, together)
+        return [pick(codec, batch, i) for i in range(len(rows))]

@@ -152,6 +152,7 @@ def test_files_are_short_and_carry_the_licence() -> None:
         *ROOT.rglob("*.py"),
         *ROOT.parent.glob("tests/*.py"),
         *ROOT.parent.glob("benchmarks/*.py"),
+        *ROOT.parent.glob("examples/*.py"),
     ]:
         lines = path.read_text("utf-8").splitlines()
         assert lines[0] == "# SPDX-License-Identifier: LGPL-3.0-or-later", path
