@@ -98,7 +98,7 @@ class WindowItems(Items[Windows]):
             np.where(mask, self._column("reward", acted), 0.0),
             mask & self._column("terminated", acted),
             mask & self._column("truncated", acted),
-            self._returns_to_go(episode[:, 0], step) * mask,
+            np.where(mask, self._returns_to_go(np.maximum(acted, first + 1), last[:, 0]), 0.0),
             step,
             mask,
         )
@@ -106,15 +106,19 @@ class WindowItems(Items[Windows]):
     def _column(self, name: str, rows: Rows) -> NDArray[Any]:
         return self._records.fixed(name, rows.ravel()).reshape(rows.shape)
 
-    def _returns_to_go(self, episodes: Rows, steps: Rows) -> NDArray[np.float64]:
-        """Return the sums of the rewards from some steps on, each in an episode."""
-        records = self._records
-        to_go = np.empty(steps.shape)
-        for episode in np.unique(episodes).tolist():
-            rows = range(records.first_rows[episode] + 1, records.end_rows[episode])
-            sums = np.cumsum(records.look("reward", rows)[::-1])[::-1]
-            here = np.flatnonzero(episodes == episode)
-            to_go[here] = sums[steps[here]]
+    def _returns_to_go(self, rows: Rows, last: Rows) -> NDArray[np.float64]:
+        """Return the sums of the rewards from each row on to the last ones of their episodes."""
+        begin = rows[:, 0]
+        lengths = last - begin + 1
+        ends = np.cumsum(lengths)
+        # Those of all windows are read at once, and summed each by itself: a sum is not to depend,
+        # in its last bit, on what else is in the batch.
+        rest = np.repeat(begin - ends + lengths, lengths) + np.arange(lengths.sum())
+        rewards = self._records.fixed("reward", rest)
+        to_go = np.empty(rows.shape)
+        for i, (end, length) in enumerate(zip(ends.tolist(), lengths.tolist(), strict=True)):
+            sums = rewards[end - length : end][::-1].cumsum()[::-1]
+            to_go[i] = sums[rows[i] - begin[i]]
         return to_go
 
 
