@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gymbag.batches import Batches
+from gymbag.errors import FileError
 from gymbag.gather import pick
 from gymbag.records import Records, Rows
 
@@ -24,6 +25,10 @@ class Items(ABC, Generic[Arrays]):
 
     ``items[3]`` is one, without the first axis; ``items[10:20]`` and ``items[[5, 2]]`` are some,
     as arrays. What is recorded later does not change them. They can be pickled.
+
+    Raises:
+        FileError: the store was refreshed, or the items unpickled, and their rows have moved: the
+            file was made anew, or another one before it, that is read as one with it, has grown.
     """
 
     kind = "item"
@@ -34,6 +39,7 @@ class Items(ABC, Generic[Arrays]):
         self._text = text
         # Of all transitions, it is kept how many there were: the file may grow.
         self._count = records.actions if ends is None else len(ends)
+        self._episodes = records.episodes
 
     @abstractmethod
     def _fetch(self, ends: Rows) -> Arrays:
@@ -45,8 +51,20 @@ class Items(ABC, Generic[Arrays]):
 
     def take(self, numbers: NDArray[np.int64]) -> Arrays:
         """Return some of them, by numbers from 0 to ``len(items) - 1``, as arrays."""
+        if self._episodes is not self._records.episodes:
+            self._take_up()
         ends = self._records.rows_of_actions(numbers) if self._ends is None else self._ends[numbers]
         return self._fetch(ends)
+
+    def _take_up(self) -> None:
+        """Check that the episodes they were selected from still come first, then others."""
+        before, now = self._episodes, self._records.episodes
+        if now[: len(before)].tobytes() != before.tobytes():
+            raise FileError(
+                f"{self._records.reader.filename}: the {self.kind}s of {self._text!r} have moved, "
+                "for what stands before them is other than when they were selected; select again"
+            )
+        self._episodes = now
 
     def __getitem__(self, index: int | slice | Sequence[int] | NDArray[np.int64]) -> Arrays:
         """Return one, or some of them as arrays, in the order asked for.

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import gymbag
 from gymbag.batches import Batches
+from gymbag.errors import FileError
 from tests.spaces import same
 
 OBSERVATION = spaces.Dict(
@@ -297,22 +298,38 @@ def test_all_of_it_is_pickled_and_reads_the_same(recorded: Any) -> None:
     assert [batch.step.tolist() for batch in rest] == [batch.step.tolist() for batch in batches]
 
 
-def test_items_stay_as_they_were_while_the_file_grows(tmp_path: Path) -> None:
+def append(filename: Path, steps: int) -> None:
     space = spaces.Discrete(3)
+    with finishing(gymbag.HDF5Recorder(filename, space, space)) as recorder:
+        recorder.on_reset(0.0, 0, {})
+        for _ in range(steps):
+            recorder.on_step(0.0, 1, 2, 1.0, False, False, {})
 
-    def record(steps: int) -> None:
-        with finishing(gymbag.HDF5Recorder(tmp_path / "x.h5", space, space)) as recorder:
-            recorder.on_reset(0.0, 0, {})
-            for _ in range(steps):
-                recorder.on_step(0.0, 1, 2, 1.0, False, False, {})
 
-    record(4)
+def test_items_stay_as_they_were_while_the_file_grows(tmp_path: Path) -> None:
+    append(tmp_path / "x.h5", 4)
     with gymbag.open(tmp_path / "x.h5") as store:
         items = store.all().transition_items()
-        record(5)
+        append(tmp_path / "x.h5", 5)
         store.refresh()
         assert (len(items), len(store.all().transition_items())) == (4, 9)
-        assert len(pickle.loads(pickle.dumps(items))[:].reward) == 4
+        for same_items in (items, pickle.loads(pickle.dumps(items))):
+            assert len(same_items[:].reward) == 4
+
+
+def test_items_whose_rows_have_moved_are_refused(tmp_path: Path) -> None:
+    files = [tmp_path / "x.h5", tmp_path / "y.h5"]
+    for filename in files:
+        append(filename, 4)
+    with gymbag.open(files) as store:
+        items = store.all().windows(2)
+        assert len(pickle.loads(pickle.dumps(items))[:].mask) == 8
+        pickled = pickle.dumps(items)
+        append(files[0], 4)
+        store.refresh()
+        for moved in (items, pickle.loads(pickled)):
+            with pytest.raises(FileError, match=r"y\.h5: the windows of 'True' have moved"):
+                moved[:]
 
 
 @pytest.mark.parametrize(
