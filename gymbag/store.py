@@ -119,9 +119,17 @@ class Store:
         """Iterate over all rows, episode after episode."""
         return self.all().steps()
 
-    def sample(self, batch: int, rng: np.random.Generator | int | None = None) -> Transitions:
+    def sample(
+        self,
+        batch: int,
+        rng: np.random.Generator | int | None = None,
+        *,
+        n_step: int = 1,
+        gamma: float = 0.99,
+        stack: int | None = None,
+    ) -> Transitions:
         """Return transitions drawn at random from all; see `Selection.sample`."""
-        return self.all().sample(batch, rng)
+        return self.all().sample(batch, rng, n_step=n_step, gamma=gamma, stack=stack)
 
     def __getitem__(self, name: str) -> Any:
         """Return a field of all rows as an array, for example ``store["info.lives"]``.

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import gymbag
 from gymbag.batches import Batches
 from gymbag.errors import FileError
-from tests.spaces import same
+from tests.spaces import EXAMPLES, same
 
 OBSERVATION = spaces.Dict(
     pose=spaces.Box(-9, 9, (2,)), note=spaces.Text(3), id=spaces.Discrete(9, start=-3)
@@ -155,6 +155,8 @@ def test_transitions_over_steps_equal_plain_sums(
     drawn = np.random.default_rng(5).integers(len(ends), size=4)
     sample = selection.sample(4, 5, n_step=n_step, gamma=gamma, stack=stack)
     assert same(sample.reward, found.reward[drawn])
+    if len(rows) == len(store):
+        assert same(store.sample(4, 5, n_step=n_step, gamma=gamma).reward, sample.reward)
     assert same(sample.observation["pose"], found.observation["pose"][drawn])
 
 
@@ -373,3 +375,24 @@ def test_minaris_words(recorded: Any) -> None:
     long = store.filter_episodes(lambda episode: len(episode) > 4)
     assert [e.id for e in long.episodes()] == [2, 5, 6]
     assert not store.filter_episodes(lambda episode: False)
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_every_space_is_trained_from(name: str, tmp_path: Path) -> None:
+    space = EXAMPLES[name]
+    env = gymbag.RandomEnv(space, space, episode_steps=4)
+    with gymbag.record_hdf5(env, tmp_path / "x.h5") as recording:
+        recording.reset(seed=1)
+        space.seed(2)
+        for _ in range(4):
+            recording.step(space.sample())
+    with gymbag.open(tmp_path / "x.h5") as store:
+        rows = list(store.steps())
+        items = store.all().transition_items(n_step=2)
+        windows = store.all().windows(3, before=1, stack=2)[:]
+        for i, last in enumerate([2, 3, 4, 4]):
+            assert same(items[i].observation, rows[i].observation)
+            assert same(items[i].action, rows[i + 1].action)
+            assert same(items[i].next_observation, rows[last].observation)
+        inside = [[False, True, True], [True] * 3, [True] * 3, [True, True, False]]
+        assert windows.mask.tolist() == inside
