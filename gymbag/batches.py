@@ -39,7 +39,7 @@ class Batches(Generic[Arrays]):
         size: how many items each has; the last of an epoch may have fewer.
         seed: decides the order; None draws one, which ``state_dict()`` holds.
         shuffle: False keeps the items in their own order, in every epoch.
-        drop_last: whether a last batch of fewer is left out. It is others in each epoch.
+        drop_last: whether a last batch of fewer is left out; of other items in each epoch.
 
     >>> batches = store.all().batches(4, seed=0)
     >>> [len(batch.reward) for batch in batches]
@@ -150,7 +150,7 @@ class Batches(Generic[Arrays]):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go to a place that `state_dict` returned.
+        """Go to a place that `state_dict` returned, also of batches of another size.
 
         Raises:
             ValueError: it is of another number of items, whose order is another.
@@ -161,6 +161,8 @@ class Batches(Generic[Arrays]):
                 "selection or the file is another now; begin a new epoch, or select as before"
             )
         self.seed, self.epoch, self.position = state["seed"], state["epoch"], state["position"]
+        if self.position >= self._stop:  # what is left of that epoch is less than a batch
+            self.epoch, self.position = self.epoch + 1, 0
 
     def __getstate__(self) -> dict[str, Any]:
         # The order is made again sooner than it is sent to another process.

@@ -269,6 +269,18 @@ def test_each_epoch_has_each_item_once_and_goes_on_where_it_was(
     assert [shares[i % workers][i // workers] for i in range(len(every))] == every
 
 
+def test_batches_of_another_size_go_on_in_the_same_order() -> None:
+    batches = Batches(Numbers(10), 4, seed=1)
+    order = batches.order(0).tolist()
+    next(iter(batches))
+    other = Batches(Numbers(10), 5, seed=2)
+    other.load_state_dict(batches.state_dict())
+    assert list(other) == [order[4:9], order[9:]]
+    other = Batches(Numbers(10), 7, seed=2, drop_last=True)
+    other.load_state_dict(batches.state_dict() | {"position": 8})
+    assert next(iter(other)) == batches.order(1).tolist()[:7]
+
+
 def test_the_order_is_the_same_for_ever() -> None:
     batches = Batches(Numbers(8), 8, seed=7)
     assert [batches.order(epoch).tolist() for epoch in (0, 1)] == [
