@@ -19,7 +19,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.recording import RESULTS
+from benchmarks.harness import results_of
 
 BEGIN = "<!-- benchmark:recording -->"
 END = "<!-- /benchmark:recording -->"
@@ -90,7 +90,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.table", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--results", type=Path, default=RESULTS, help="the JSON to read")
+    parser.add_argument(
+        "--results", type=Path, default=results_of("recording"), help="the JSON to read"
+    )
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--write", type=Path, metavar="FILE", help="put it into this document")
     action.add_argument("--check", type=Path, metavar="FILE", help="is this document up to date?")

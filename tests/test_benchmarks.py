@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from benchmarks import figures, old_gymbag, recording, table, worker
+from benchmarks import figures, harness, old_gymbag, recording, stopwatch, table, worker
 from benchmarks.gym_recording import TraceRecording
 from benchmarks.recorders import CONTROL, OLD, RECORDERS
 
@@ -187,7 +187,8 @@ def test_the_benchmark_keeps_figures_and_runs(results: dict[str, Any]) -> None:
 
 
 def test_figures_pair_runs_of_one_repetition() -> None:
-    assert doctest.testmod(figures).failed == 0
+    for module in (figures, recording, stopwatch):
+        assert doctest.testmod(module).failed == 0
 
 
 def test_gymbag_records_every_step() -> None:
@@ -206,7 +207,7 @@ def test_what_is_not_installed_says_so(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_table_is_kept_in_a_document(results: dict[str, Any], tmp_path: Path) -> None:
     stored, document = tmp_path / "recording.json", tmp_path / "README.md"
-    stored.write_text(recording.to_json(results))
+    stored.write_text(harness.to_json(results))
     assert json.loads(stored.read_text()) == results
     document.write_text(f"before\n\n{table.BEGIN}\nold\n{table.END}\n\nafter\n")
     where = ["--results", str(stored)]
@@ -227,9 +228,9 @@ def test_a_document_without_marks_is_refused() -> None:
         table.replaced("no marks here", "text")
 
 
-@pytest.mark.skipif(not recording.RESULTS.exists(), reason="no results are stored")
+@pytest.mark.skipif(not harness.results_of("recording").exists(), reason="no results are stored")
 def test_the_stored_results_make_a_table() -> None:
-    results = json.loads(recording.RESULTS.read_text())
+    results = json.loads(harness.results_of("recording").read_text())
     assert "--quick" not in results["made"]["command"]
     assert all(f["recorder"] in RECORDERS for f in results["figures"])
     assert table.markdown(results).startswith("`CartPole-v1`, 100,000 steps")
