@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,6 +56,19 @@ def worker(module: str, *arguments: object, search: Path | None = None) -> dict[
     return found
 
 
+def here(module: str, *arguments: object) -> dict[str, Any]:
+    """Do as `worker`, but in this process, where it cannot be measured.
+
+    Raises:
+        Unavailable: Something is not installed.
+    """
+    try:
+        found: dict[str, Any] = import_module(module).main(*map(str, arguments))
+    except ImportError as error:
+        raise Unavailable(error) from error
+    return found
+
+
 def work(main: Callable[..., dict[str, Any]], *arguments: str) -> int:
     """Print what `main` returns as `worker` expects it; return the status of the process."""
     try:
@@ -80,16 +93,15 @@ def interleaved(
     gone: set[str] = set()
     for repetition in range(repetitions):
         for task, peers in cases.items():
-            left = [peer for peer in peers if peer not in gone]
-            for peer in order.sample(left, len(left)):
+            for peer in order.sample(peers, len(peers)):
+                if peer in gone:
+                    continue
+                say(f"{repetition + 1}/{repetitions} {task}: {peer}")
                 try:
-                    found = measure(task, peer, repetition)
+                    yield measure(task, peer, repetition)
                 except Unavailable as reason:
                     say(f"{peer}: left out: {reason}")
                     gone.add(peer)
-                else:
-                    say(f"{repetition + 1}/{repetitions} {task}: {peer}")
-                    yield found
 
 
 def say(line: str) -> None:
