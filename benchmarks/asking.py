@@ -53,9 +53,9 @@ SUITE = Suite(
         ),
         Question("the return of every episode", SPREAD, lambda asker, seed: asker.returns()),
         Question(
-            "one episode, opened file",
+            "one episode in the middle, file open",
             SPREAD,
-            lambda asker, seed: asker.episode(asker.count() // 500 + seed),
+            lambda asker, seed: asker.episode(asker.count() // 500 + seed % 10),
             anew=False,
         ),
         Question("opening the file", SPREAD, lambda asker, seed: asker.count(), opens=True),

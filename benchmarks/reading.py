@@ -57,13 +57,13 @@ SUITE = Suite(
             lambda reader, seed: reader.sample(BATCH, seed),
         ),
         Question(
-            "rewarded steps, with observation and action",
+            "rewarded steps with observation and action, file open",
             BREAKOUT,
             lambda reader, seed: reader.rewarded(),
             anew=False,
         ),
         Question(
-            f"episodes with a return above {RETURN:g}",
+            f"episodes with a return above {RETURN:g}, file open",
             BREAKOUT,
             lambda reader, seed: reader.returns_above(RETURN),
             anew=False,

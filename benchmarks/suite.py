@@ -73,7 +73,9 @@ def run_suite(suite: Suite, arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         part = partial(harness.here if args.quick else harness.worker, ANSWER, suite.name)
         files = list(write_all(suite, sizes, Path(name), part))
-        runs = list(ask_all(files, args.repeat, Path(name), part))
+        runs = list(
+            ask_all(files, args.repeat, Path(name), partial(part, "try" if args.quick else "time"))
+        )
     runs.sort(key=lambda run: place(suite, run))
     same_answers(suite, runs)
     command = harness.command(suite.name, args, suite.repetitions)
@@ -104,11 +106,11 @@ def write_all(suite: Suite, sizes: Mapping[str, int], folder: Path, part: Part) 
                 yield {"data": data, "rows": rows, "peer": peer, **written}
 
 
-def ask_all(files: list[Run], repetitions: int, folder: Path, part: Part) -> Iterator[Run]:
+def ask_all(files: list[Run], repetitions: int, folder: Path, ask: Part) -> Iterator[Run]:
     """Iterate over the runs, one of each question, peer and repetition."""
 
     def measure(data: str, peer: str, seed: int) -> list[Run]:
-        runs: list[Run] = part("ask", data, peer, folder, seed)["runs"]
+        runs: list[Run] = ask(data, peer, folder, seed)["runs"]
         return runs
 
     cases: dict[str, list[str]] = {}
