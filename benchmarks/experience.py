@@ -24,6 +24,14 @@ class Experience(NamedTuple):
     """Rows of each episode, the reset's included."""
 
 
+def space_of(column: NDArray[Any]) -> gymnasium.Space[Any]:
+    """Return a space of such observations or actions."""
+    if column.ndim == 1:
+        return gymnasium.spaces.Discrete(int(column.max()) + 1)
+    low, high = (0, 255) if column.dtype == np.uint8 else (-np.inf, np.inf)
+    return gymnasium.spaces.Box(low, high, column.shape[1:], column.dtype.type)
+
+
 def make(name: str, rows: int) -> Experience:
     return {BREAKOUT: breakout, CARTPOLE: cartpole}[name](rows)
 
@@ -68,9 +76,8 @@ def cartpole(rows: int) -> Experience:
     while total < rows:
         parts.append(poles(random))
         total += len(parts[-1][0])
-    observations, actions, terminated, truncated, steps = map(
-        np.concatenate, zip(*parts, strict=True)
-    )
+    joined = map(np.concatenate, zip(*parts, strict=True))
+    observations, actions, terminated, truncated, steps = joined
     starts = np.flatnonzero(steps[:rows] == 0).tolist()
     rewards = (steps > 0).astype(np.float64)
     columns = [observations, actions, rewards, terminated, truncated]

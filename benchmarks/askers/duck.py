@@ -66,7 +66,6 @@ class DuckDB(Asker):
         return found["file_row_number"]
 
     def _ask(self, question: str, *values: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self._database.execute(
-            question, [self._file, *values]
-        ).fetchnumpy()
+        asked = self._database.execute(question, [self._file, *values])
+        answer: dict[str, Any] = asked.fetchnumpy()
         return answer

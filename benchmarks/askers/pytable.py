@@ -34,15 +34,7 @@ class PyTables(Asker):
         """Add up all rewards."""
         return np.add.reduceat(self._column("reward"), self._starts)
 
-    def episode(self, number: int) -> Episode:
-        """Read a slice."""
-        start, stop = bounds(self._starts, number, self.count())
-        time, reward, action = (
-            self._column(name, start, stop) for name in ("time", "reward", "action")
-        )
-        return time, reward[1:], action[1:]
-
-    def _column(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+    def _column(self, name: str) -> NDArray[Any]:
         raise NotImplementedError
 
 
@@ -74,9 +66,13 @@ class Table(PyTables):
         found: Numbers = self._root.rows.get_where_list("reward > limit", {"limit": limit})
         return found
 
-    def _column(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        end = self.count() if stop is None else stop
-        found: NDArray[Any] = self._root.rows.read(start, end, field=name)
+    def episode(self, number: int) -> Episode:
+        """Read a slice of all columns at once: each chunk holds them all."""
+        rows = self._root.rows[slice(*bounds(self._starts, number, self.count()))]
+        return rows["time"], rows["reward"][1:], rows["action"][1:]
+
+    def _column(self, name: str) -> NDArray[Any]:
+        found: NDArray[Any] = self._root.rows.read(field=name)
         return found
 
 
@@ -105,6 +101,15 @@ class Arrays(PyTables):
         """Read one column."""
         return np.flatnonzero(self._column("reward") > limit)
 
-    def _column(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        found: NDArray[Any] = self._root[name][start:stop]
+    def episode(self, number: int) -> Episode:
+        """Read a slice of each column."""
+        start, stop = bounds(self._starts, number, self.count())
+        return (
+            self._root.time[start:stop],
+            self._root.reward[start + 1 : stop],
+            self._root.action[start + 1 : stop],
+        )
+
+    def _column(self, name: str) -> NDArray[Any]:
+        found: NDArray[Any] = self._root[name][:]
         return found

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete
 from minari import MinariDataset
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 from numpy.typing import NDArray
 
-from benchmarks.experience import Experience
+from benchmarks.experience import Experience, space_of
 from benchmarks.readers import Places, Reader, Transitions, sampled
 
 LENGTHS = "lengths.npy"
@@ -36,14 +35,12 @@ class Hdf5(Reader):
         """Write the episodes, and beside them the lengths, which all draw transitions by."""
         np.save(folder / LENGTHS, data.lengths)
         (folder / "data").mkdir()
-        low, high = (0, 255) if data.observations.dtype.kind == "u" else (-np.inf, np.inf)
-        observations = Box(low, high, data.observations.shape[1:], data.observations.dtype.type)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             storage = MinariStorage.new(
                 folder / "data",
-                observations,
-                Discrete(int(data.actions.max()) + 1),
+                space_of(data.observations),
+                space_of(data.actions),
                 data_format=cls.form,
                 jpeg_encoding=False,
             )

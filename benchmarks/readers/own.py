@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 import gymbag
-from benchmarks.experience import Experience
+from benchmarks.experience import SECONDS, Experience, space_of
 from benchmarks.readers import Reader, Transitions
 
 FILE = "recording.h5"
@@ -29,13 +27,9 @@ class Default(Reader):
     @classmethod
     def write(cls, data: Experience, folder: Path) -> None:
         """Record what happened, call by call."""
-        shape, dtype = data.observations.shape[1:], data.observations.dtype
-        whole = dtype.kind == "u"
-        low, high = (0, 255) if whole else (-np.inf, np.inf)
-        observations = Box(low, high, shape, dtype.type)
-        actions = Discrete(int(data.actions.max()) + 1)
+        spaces = space_of(data.observations), space_of(data.actions)
         recorder = gymbag.HDF5Recorder(
-            folder / FILE, observations, actions, compression=cls.policy, durability="close"
+            folder / FILE, *spaces, compression=cls.policy, durability="close"
         )
         gymbag.record_from_iter(recorder, episodes(data))
 
@@ -89,7 +83,8 @@ def episodes(data: Experience) -> Iterator[Iterator[gymbag.Step]]:
 
 
 def steps(data: Experience, rows: slice) -> Iterator[gymbag.Step]:
-    columns = data.actions, data.rewards, data.terminated, data.truncated
-    plain = (column[rows].tolist() for column in columns)
-    for at, (observation, *others) in enumerate(zip(data.observations[rows], *plain, strict=True)):
-        yield gymbag.Step(at / 50, observation, *others, {})
+    actions = data.actions[rows]
+    plain = (column[rows].tolist() for column in (data.rewards, data.terminated, data.truncated))
+    wide = data.observations[rows], actions if actions.ndim > 1 else actions.tolist()
+    for at, fields in enumerate(zip(*wide, *plain, strict=True)):
+        yield gymbag.Step(at * SECONDS, *fields, {})
