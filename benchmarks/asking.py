@@ -12,7 +12,7 @@ from __future__ import annotations
 from benchmarks.suite import Question, Suite, run_suite
 
 ASKERS = "benchmarks.askers"
-SPREAD, CLUSTERED = "spread", "clustered"
+SPREAD, CLUSTERED = "rewards spread", "rewards late"
 LIMIT = 0.999
 ROWS = 10_000_000
 QUICK_ROWS = 20_000

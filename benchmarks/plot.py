@@ -70,13 +70,17 @@ def svg(figures: list[dict[str, Any]]) -> str:
             top += LINE
         top += GAP
     body += [
-        f'<text x="{scale(tick)}" y="{top}" text-anchor="middle">{tick:,g}</text>'
+        f'<text x="{scale(tick)}" y="{top}" text-anchor="middle">{label(tick)}</text>'
         for tick in scale.decades
     ]
     size = f'viewBox="0 0 {WIDTH} {top + LINE}" width="{WIDTH}" height="{top + LINE}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">'
     about = "<title>Time of each question, as a ratio to NumPy</title>"
     return "\n".join([head, about, f"<style>\n{STYLE}</style>", *body, "</svg>\n"])
+
+
+def label(tick: float) -> str:
+    return f"{tick:,.0f}" if tick >= 1 else f"{tick:g}"
 
 
 def grid(scale: Scale, top: float, bottom: float) -> Iterator[str]:

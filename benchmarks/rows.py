@@ -20,7 +20,7 @@ SECONDS = 8e-6
 LATE = 0.02
 """The last part of the rows, in which rewards come if they come late."""
 
-SPREAD, CLUSTERED = "spread", "clustered"
+SPREAD, CLUSTERED = "rewards spread", "rewards late"
 
 
 class Rows(NamedTuple):

@@ -132,12 +132,18 @@ def compared(figures: dict[str, dict[str, Any]]) -> list[str]:
     ]
 
 
+def drawing(reading: Results, asking: Results) -> str:
+    """Return a link to what `benchmarks.plot` draws, from beside it."""
+    return f"![Time of each question, as a ratio to {REFERENCE}](benchmarks.svg)\n"
+
+
 SECTIONS: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
     "recording": (recording, ("recording",)),
     "reading": (suite, ("reading",)),
     "asking": (suite, ("asking",)),
     "growth": (growth, ("growth",)),
     "summary": (summary, ("reading", "asking")),
+    "drawing": (drawing, ("reading", "asking")),
 }
 """What makes each section, and of which results."""
 

@@ -155,7 +155,7 @@ def test_every_step_can_be_drawn() -> None:
 
 def test_all_tables_are_made(folder: Path) -> None:
     texts = table.sections(folder)
-    assert list(texts) == ["reading", "asking", "growth", "summary"]
+    assert list(texts) == ["reading", "asking", "growth", "summary", "drawing"]
     for name in SUITES:
         for figure in load(folder, name)["figures"]:
             assert f"{figure['question']}:" in texts[name]
