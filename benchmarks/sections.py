@@ -116,8 +116,10 @@ def summary(reading: Results, asking: Results) -> str:
         for (data, question), figures in groupby(results["figures"], itemgetter("data", "question"))
     ]
     names = "", REFERENCE, f"{OWN} / {REFERENCE}", "quickest other", f"it / {REFERENCE}"
-    commands = "\n".join(results["made"]["command"] for results in (reading, asking))
-    made = reading["made"] | {"command": commands}
+    both = reading["made"], asking["made"]
+    packages = sorted((both[0]["packages"] | both[1]["packages"]).items())
+    commands = "\n".join(made["command"] for made in both)
+    made = both[0] | {"packages": dict(packages), "command": commands}
     return table(names, cells) + "\n" + note(SUMMARY_NOTE, {"made": made})
 
 
