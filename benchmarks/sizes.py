@@ -91,7 +91,7 @@ def recorded(folder: Path, steps: dict[str, int]) -> Iterator[Path]:
 
 def packed(file: Path, folder: Path) -> Iterator[Packed]:
     """Iterate over the policies, by each of which the file is packed anew."""
-    target = folder / "packed.h5"
+    target = folder / f"{file.stem}-packed.h5"
     # Once for nothing: the first time pays for what is loaded and mapped.
     gymbag.repack(file, target)
     unpack(target)

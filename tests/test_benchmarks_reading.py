@@ -180,3 +180,13 @@ def test_sizes_are_told_of_every_policy(tmp_path: Path, capsys: pytest.CaptureFi
     assert printed.startswith("mine.h5:")
     for word in (*sizes.POLICIES, "observation", "packing"):
         assert word in printed
+
+
+def test_sizes_are_told_of_several_kinds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sizes, "QUICK_STEPS", {"walks": 100, "noise": 100})
+    sizes.main(["--quick"])
+    printed = capsys.readouterr().out
+    assert printed.startswith("walks.h5:")
+    assert "noise.h5:" in printed
