@@ -8,7 +8,7 @@ Without a file it makes recordings of four kinds: frames of Breakout, states of 
 that move as at random walks, and noise, which nothing can make smaller.
 
 Packing is a `gymbag.repack`, so that it includes the unpacking of what was there; unpacking reads
-every field of every episode, one episode after another.
+every field of every episode, one episode after another, and the quickest of three times counts.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ STEPS = {BREAKOUT: 1_500, CARTPOLE: 300_000, "walks": 100_000, "noise": 100_000}
 QUICK_STEPS = dict.fromkeys(STEPS, 300)
 JOINTS, TORQUES = 17, 6
 EPISODE = 1_000
+ATTEMPTS = 3
 
 
 class Packed(NamedTuple):
@@ -107,7 +108,7 @@ def packed(file: Path, folder: Path) -> Iterator[Packed]:
                 for column in store.column_sizes():
                     stored[column.name] = stored.get(column.name, 0) + column.stored
                     megabytes += column.nbytes / MEGABYTE
-        unpacking = unpack(target)
+        unpacking = min(unpack(target) for _ in range(ATTEMPTS))
         by_row = {name: size / max(1, rows) for name, size in stored.items()}
         yield Packed(policy, by_row, megabytes / packing, megabytes / unpacking)
 
