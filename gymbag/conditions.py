@@ -24,6 +24,11 @@ class Condition(ABC):
     of the same one in another process: it can be pickled.
     """
 
+    @property
+    def whole(self) -> bool:
+        """Whether `episodes` says all: of an episode every row is selected, or none."""
+        return False
+
     @abstractmethod
     def episodes(self, records: Records) -> Mask:
         """Return which episodes can hold a selected row, as far as that is cheap to say."""
@@ -36,6 +41,11 @@ class Condition(ABC):
 @dataclass(frozen=True)
 class Everything(Condition):
     """Every row."""
+
+    @property
+    def whole(self) -> bool:
+        """All of every episode."""
+        return True
 
     def episodes(self, records: Records) -> Mask:
         """Return all episodes."""
@@ -52,6 +62,11 @@ class Asked(Condition):
 
     plan: Plan
 
+    @property
+    def whole(self) -> bool:
+        """If all terms are about episodes."""
+        return self.plan.row is None and self.plan.wide is None
+
     def episodes(self, records: Records) -> Mask:
         """Return the episodes of which those terms hold that are about episodes."""
         n = len(records.episodes)
@@ -62,8 +77,12 @@ class Asked(Condition):
     def mask(self, records: Records, rows: Rows | Span) -> Mask:
         """Ask the cheap terms first, and each next one only of what is left."""
         mask = None
-        if self.plan.episode is not None:
-            mask = self.episodes(records)[records.episode_of(numbers(rows))]
+        if self.plan.episode is not None and len(rows):
+            episodes = records.episode_of(numbers(rows))
+            first, stop = int(episodes.min()), int(episodes.max()) + 1
+            mask = self.plan.episode(
+                lambda field: records.episode_values(field, slice(first, stop)), stop - first
+            )[episodes - first]
         if self.plan.row is not None:
             mask = _narrowed(mask, self.plan.row, records, rows, len(rows))
         if self.plan.wide is not None:
@@ -77,6 +96,11 @@ class Both(Condition):
 
     one: Condition
     other: Condition
+
+    @property
+    def whole(self) -> bool:
+        """If both are."""
+        return self.one.whole and self.other.whole
 
     def episodes(self, records: Records) -> Mask:
         """Return the episodes that are possible in both."""
@@ -95,6 +119,11 @@ class Either(Condition):
 
     one: Condition
     other: Condition
+
+    @property
+    def whole(self) -> bool:
+        """If both are."""
+        return self.one.whole and self.other.whole
 
     def episodes(self, records: Records) -> Mask:
         """Return the episodes that are possible in either."""

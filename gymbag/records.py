@@ -56,6 +56,7 @@ class Records:
     def refresh(self) -> None:
         """Take up what the reader has moved on to."""
         self.version += 1
+        self._episode_values: dict[str, Values] = {}
         meta = self.reader.meta
         self.schema = meta.schema
         self.catalogue = DatasetCatalogue(meta.schema, meta.info_columns)
@@ -206,8 +207,15 @@ class Records:
         taken = self.fixed("step", rows) > 0 if field.name.startswith("action") else None
         return Values(data, taken)
 
-    def episode_values(self, field: Field) -> Values:
-        """Return an episode field's values, one for each episode."""
+    def episode_values(self, field: Field, some: slice = slice(None)) -> Values:
+        """Return an episode field's values, one for each episode or for some; to be read only."""
+        values = self._episode_values.get(field.name)
+        if values is None:
+            values = self._episode_values[field.name] = self._read_episodes(field)
+        present = None if values.present is None else values.present[some]
+        return Values(values.data[some], present)
+
+    def _read_episodes(self, field: Field) -> Values:
         table = self.episodes
         match field.name:
             case "episode":

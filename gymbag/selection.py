@@ -141,6 +141,10 @@ class Selection:
 
     def episodes(self) -> Iterator[Episode]:
         """Iterate over the whole episodes in which at least one row is selected."""
+        if self._condition.whole:
+            for episode in np.flatnonzero(self._condition.episodes(self._records)).tolist():
+                yield StoredEpisode(self._records, episode)
+            return
         last = -1
         for rows in self._scan():
             for episode in np.unique(self._records.episode_of(rows)).tolist():

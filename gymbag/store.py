@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gymbag.errors import NotAStore
 from gymbag.records import Records
@@ -309,6 +310,20 @@ class Episodes(Sequence[Episode]):
             return StoredEpisode(self._records, self._numbers[index])
         except IndexError:
             raise IndexError(f"episode {index}: there are {len(self)}") from None
+
+    @property
+    def returns(self) -> NDArray[np.float64]:
+        """The sum of the rewards of each, float64; no row is read for it."""
+        return self._table["episode_return"].copy()
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """The number of actions of each, int64."""
+        return self._table["rows"] - 1
+
+    @property
+    def _table(self) -> NDArray[Any]:
+        return self._records.episodes[np.array(self._numbers, np.int64)]
 
     def __repr__(self) -> str:
         return f"<{len(self)} episodes>"

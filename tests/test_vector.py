@@ -229,3 +229,22 @@ def test_many_files_are_read_as_one(tmp_path: Path) -> None:
     env.close()
     with pytest.raises(SchemaError, match=r"run-9\.h5: data set 'run' cannot be read as one"):
         gymbag.open(str(tmp_path / "run-*.h5"))
+
+
+def test_a_data_set_is_deleted_with_all_its_lanes(tmp_path: Path) -> None:
+    for name in ("some", "other"):
+        vector = SyncVectorEnv([partial(Lane, "box")] * 2)
+        env = gymbag.record_hdf5(vector, tmp_path / "x.h5", name=name)
+        env.reset(seed=1)
+        for _ in range(9):
+            env.step(np.zeros(2, np.int64))
+        env.close()
+    with pytest.raises(gymbag.errors.NoSuchDataset, match=r"has 2 lanes.*'some \[0\]'"):
+        gymbag.delete_episodes(tmp_path / "x.h5", "some", [0])
+    gymbag.delete_episodes(tmp_path / "x.h5", "other [1]", [0])
+    gymbag.delete_dataset(tmp_path / "x.h5", "some")
+    assert gymbag.list_datasets(tmp_path / "x.h5") == ["other"]
+    left = gymbag.open(tmp_path / "x.h5")
+    first, second = (gymbag.open(tmp_path / "x.h5", f"other [{n}]").episodes for n in range(2))
+    assert left.episodes.lengths.tolist() == [*first.lengths, *second.lengths]
+    assert left.episodes.returns.tolist() == [e.episode_return for e in left.episodes]

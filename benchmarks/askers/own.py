@@ -43,8 +43,8 @@ class Gymbag(Asker):
         return self._store.where("reward > x", x=limit).rows
 
     def returns(self) -> NDArray[np.float64]:
-        """Ask every episode."""
-        return np.array([episode.episode_return for episode in self._store.episodes])
+        """Ask the table of episodes."""
+        return self._store.episodes.returns
 
     def episode(self, number: int) -> Episode:
         """Read one episode."""
