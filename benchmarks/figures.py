@@ -7,69 +7,81 @@ of medians would not.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from statistics import median
 from typing import Any
 
 Run = dict[str, Any]
-"""What `benchmarks.worker` prints."""
+"""What a worker prints of one run."""
+Figure = dict[str, Any]
 
 
-def figures(runs: list[Run], control: str) -> list[dict[str, Any]]:
-    """Return one row for each environment and recorder, in the order of the runs.
+def paired(
+    runs: Iterable[Run], control: str, task: tuple[str, ...], peer: str = "peer"
+) -> Iterator[tuple[list[Run], list[Run]]]:
+    """Iterate over each peer's runs of each task, with the control's in the same repetitions.
 
-    >>> def run(recorder, seed, seconds):
-    ...     costs = {"wall_seconds": seconds, "cpu_seconds": seconds, "bytes": 800}
-    ...     where = {"environment": "CartPole-v1", "steps": 100, "seed": seed}
-    ...     return {"recorder": recorder, "loaded_mb": 50.0, "peak_mb": 50.0} | where | costs
-    >>> runs = [run("bare", 0, 1.0), run("a", 0, 2.0), run("bare", 1, 2.0), run("a", 1, 2.0)]
-    >>> figures(runs, control="bare")[1]["wall_ratio"]
-    {'median': 1.5, 'min': 1.0, 'max': 2.0}
+    They come in the order of the runs. `task` names the fields that say what was done, and
+    `peer` the one that says who did it; a repetition is known by its seed.
+
+    >>> run = {"task": "a", "seed": 0, "seconds": 1.0}
+    >>> runs = [run | {"peer": "bare"}, run | {"peer": "x", "seconds": 3.0}]
+    >>> [[r["seconds"] for r in pair[0]] for pair in paired(runs, "bare", ("task",))]
+    [[1.0], [3.0]]
     """
-    controls = {
-        (run["environment"], run["seed"]): run for run in runs if run["recorder"] == control
-    }
-    groups: dict[tuple[str, str], list[Run]] = {}
+    what = itemgetter("seed", *task)
+    controls: dict[Any, Run] = {}
+    groups: dict[Any, list[Run]] = {}
     for run in runs:
-        groups.setdefault((run["environment"], run["recorder"]), []).append(run)
-    return [
-        figure(group, [controls[env_id, run["seed"]] for run in group])
-        for (env_id, _), group in groups.items()
-    ]
+        if run[peer] == control:
+            controls[what(run)] = run
+        groups.setdefault((*what(run)[1:], run[peer]), []).append(run)
+    for group in groups.values():
+        yield group, [controls[what(run)] for run in group]
 
 
-def figure(runs: list[Run], controls: list[Run]) -> dict[str, Any]:
-    """Return the figures of one recorder in one environment; controls[i] belongs to runs[i]."""
+def costs(runs: list[Run], controls: list[Run]) -> Figure:
+    """Return the time that runs took, and its ratio to that of controls; [i] belongs to [i]."""
     pairs = list(zip(runs, controls, strict=True))
-    first = runs[0]
     return {
-        "environment": first["environment"],
-        "steps": first["steps"],
-        "recorder": first["recorder"],
-        "wall_seconds": spread([run["wall_seconds"] for run in runs]),
-        "cpu_seconds": spread([run["cpu_seconds"] for run in runs]),
-        "wall_ratio": spread([run["wall_seconds"] / bare["wall_seconds"] for run, bare in pairs]),
-        "cpu_ratio": spread([run["cpu_seconds"] / bare["cpu_seconds"] for run, bare in pairs]),
-        "bytes_per_step": round(median(run["bytes"] / run["steps"] for run in runs), 1),
-        "extra_memory_mb": excess([(run["peak_mb"], bare["peak_mb"]) for run, bare in pairs]),
-        "recording_memory_mb": excess([(grown_mb(run), grown_mb(bare)) for run, bare in pairs]),
+        "wall_seconds": spread(run["wall_seconds"] for run in runs),
+        "cpu_seconds": spread(run["cpu_seconds"] for run in runs),
+        "wall_ratio": spread(quotient("wall_seconds", *pair) for pair in pairs),
+        "cpu_ratio": spread(quotient("cpu_seconds", *pair) for pair in pairs),
     }
+
+
+def quotient(key: str, run: Run, control: Run) -> float:
+    # A system that counts CPU time in ticks may have seen none.
+    return float(run[key] / (control[key] or run[key] or 1))
 
 
 def grown_mb(run: Run) -> float:
     """Return how far the memory grew after the libraries were loaded.
 
-    It is the least that recording took: what imports used and freed again is reused unseen.
+    It is the least that the work took: what imports used and freed again is reused unseen.
     """
     return float(run["peak_mb"] - run["loaded_mb"])
 
 
-def excess(pairs: list[tuple[float, float]]) -> float:
+def excess(pairs: Iterable[tuple[float, float]]) -> float:
     return round(median(measured - control for measured, control in pairs), 1)
 
 
-def spread(values: list[float]) -> dict[str, float]:
+def spread(values: Iterable[float]) -> dict[str, float]:
+    """Return the median and the range.
+
+    >>> spread([0.000123456, 2.0, 1.0])
+    {'median': 1.0, 'min': 0.0001235, 'max': 2.0}
+    """
+    ordered = sorted(values)
     return {
-        "median": round(median(values), 4),
-        "min": round(min(values), 4),
-        "max": round(max(values), 4),
+        "median": significant(median(ordered)),
+        "min": significant(ordered[0]),
+        "max": significant(ordered[-1]),
     }
+
+
+def significant(value: float) -> float:
+    return float(f"{value:.4g}")

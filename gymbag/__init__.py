@@ -15,6 +15,7 @@
 >>> observation, info = env.reset()
 """
 
+from gymbag.batches import Batches
 from gymbag.card import card
 from gymbag.compare import Comparison, compare
 from gymbag.divergence import CheckedEpisode, Divergence, Resimulation
@@ -47,14 +48,15 @@ from gymbag.recorder import Recorder, record_from_iter
 from gymbag.resimulate import resimulate
 from gymbag.schema import SpaceCodec, null_sample, register_space
 from gymbag.selection import Selection
-from gymbag.steps import Episode, Step, Transitions
-from gymbag.storage.reader import list_datasets
+from gymbag.steps import Episode, Step, Transitions, Windows
+from gymbag.storage.datasets import list_datasets
 from gymbag.storage.repack import delete_dataset, delete_episodes, repack
 from gymbag.storage.verify import verify
 from gymbag.store import HDF5Reader, Store, open
 from gymbag.version import __version__
 
 __all__ = [
+    "Batches",
     "CheckedEpisode",
     "Comparison",
     "Divergence",
@@ -83,6 +85,7 @@ __all__ = [
     "Store",
     "Transitions",
     "UnsupportedSpace",
+    "Windows",
     "__version__",
     "card",
     "compare",

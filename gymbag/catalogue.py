@@ -20,6 +20,7 @@ EPISODE_FIELDS = {
         Field("episode_return", "number", (), Level.EPISODE),
         Field("episode_length", "number", (), Level.EPISODE),
         Field("seed", "number", (), Level.EPISODE),
+        Field("lane", "number", (), Level.EPISODE),
         Field("ended", "text", (), Level.EPISODE),
     )
 }

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from gymbag.episode import EpisodeBuilder
@@ -55,6 +55,7 @@ class HDF5Recorder(Recorder):
             nothing that `step` has returned from, "episode" for the running episode, "close" for
             all since the recording began.
         start_time: Unix time in seconds at which the recording began.
+        lanes: how many data sets are recorded side by side; of many, each takes less memory.
 
     Raises:
         UnsupportedSpace: no codec is registered for a space.
@@ -75,13 +76,16 @@ class HDF5Recorder(Recorder):
         compression: str = "default",
         durability: Durability = 1.0,
         start_time: float = 0.0,
+        lanes: int = 1,
     ) -> None:
         seconds = _seconds(durability)
         schema = Schema.from_spaces(observation_space, action_space)
         session = Session(
             start_time, description, dict(metadata or {}), env_spec, package_versions()
         )
-        writer = DatasetWriter(filename, name, schema, session, compression=compression)
+        writer = DatasetWriter(
+            filename, name, schema, session, compression=compression, lanes=lanes
+        )
         tell(writer.file.recovered)
         self._recording = recording = _Recording(writer, schema)
         self._finalizer = weakref.finalize(self, recording.close)
@@ -144,9 +148,21 @@ class HDF5Recorder(Recorder):
         self._recording.builder.close(ended)
         self._after()
 
+    def secure(self) -> None:
+        """Make safe all that is recorded, by others into the same file as well."""
+        self._recording.secure()
+
     def on_close(self) -> None:
         """Write what is left, and give the file back."""
         self._finalizer()
+
+
+def close_all(recorders: Sequence[HDF5Recorder]) -> None:
+    """Close recorders into one file: what is written then is made safe once, and not for each."""
+    *others, last = recorders
+    for recorder in others:
+        recorder._recording.close(others_follow=True)
+    last.on_close()
 
 
 class _Recording:
@@ -221,8 +237,8 @@ class _Recording:
         arguments = (weakref.ref(self), self._closed, 0.8 * seconds)
         threading.Thread(target=_secure_regularly, args=arguments, daemon=True).start()
 
-    def close(self) -> None:
-        """Write all that is left."""
+    def close(self, *, others_follow: bool = False) -> None:
+        """Write all that is left; it counts with what others write, if they are closed next."""
         if self._closed.is_set() or self._pid != os.getpid():
             return
         self._closed.set()
@@ -234,7 +250,7 @@ class _Recording:
                     self._write_all()
         finally:
             self.file.contributors.remove(self._contribute)
-            self.writer.close()
+            self.writer.close(commit=not others_follow)
 
 
 def _secure_regularly(

@@ -14,6 +14,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from gymbag.hdf5 import Durability, HDF5Recorder
 from gymbag.recorder import Recorder
+from gymbag.vector import is_vector, record_vector
 from gymbag.wrapper import Recording
 
 OnError = Literal["raise", "stop"]
@@ -119,8 +120,7 @@ class RecordHDF5(RecordEnv):
         on_error: OnError = "raise",
     ) -> HDF5Recorder:
         """Return the recorder that the arguments describe."""
-        if on_error not in ("raise", "stop"):
-            raise ValueError(f'on_error={on_error!r}: expected "raise" or "stop"')
+        _check_on_error(on_error)
         spec = getattr(env, "spec", None)
         if name is None:
             name = getattr(spec, "id", None) or type(_unwrapped(env)).__name__
@@ -157,7 +157,8 @@ def record_hdf5(
     is killed, at most the last second is lost, and the file opens as if nothing had happened.
 
     Args:
-        env: of Gymnasium or of Gym, also an old one whose `step` returns four values.
+        env: of Gymnasium or of Gym, also an old one whose `step` returns four values; or a vector
+            of them, each lane of which is recorded as if it were alone.
         filename: the HDF5 file.
         description: what you want to remember of this recording.
         name: name of the data set in the file; the id of `env.spec` if you give none, or else
@@ -186,6 +187,23 @@ def record_hdf5(
     >>> gymbag.list_datasets(filename)
     ['CartPole-v1']
     """
+    if is_vector(env):
+        _check_on_error(on_error)
+        # gym's have none of their own.
+        specs = (getattr(one, "spec", None) for one in (env, *getattr(env, "envs", ())))
+        spec = next(filter(None, specs), None)
+        return record_vector(  # type: ignore[no-any-return]
+            env,
+            filename,
+            description,
+            name or getattr(spec, "id", None) or type(_unwrapped(env)).__name__,
+            metadata=metadata,
+            env_spec=spec_json(spec),
+            compression=compression,
+            durability=durability,
+            on_error=on_error,
+            start_time=now(),
+        )
     return RecordHDF5(
         env,
         filename,
@@ -196,6 +214,11 @@ def record_hdf5(
         durability=durability,
         on_error=on_error,
     )
+
+
+def _check_on_error(on_error: str) -> None:
+    if on_error not in ("raise", "stop"):
+        raise ValueError(f'on_error={on_error!r}: expected "raise" or "stop"')
 
 
 def spec_json(spec: Any) -> str | None:

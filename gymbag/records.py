@@ -19,8 +19,9 @@ from gymbag.schema import Batch, SpaceCodec, jsonable
 from gymbag.schema.columns import ROWS
 from gymbag.schema.info import CELL_COLUMNS, decode_infos
 from gymbag.schema.text import TextCodec
-from gymbag.steps import Step, Transitions
-from gymbag.storage.reader import DatasetReader
+from gymbag.steps import Step
+from gymbag.storage.entries import Reader
+from gymbag.storage.joined import open_reader
 
 Rows = NDArray[np.int64]
 Span = range
@@ -42,15 +43,20 @@ class Records:
     and arrays that it returns are the caller's own.
     """
 
-    def __init__(self, reader: DatasetReader) -> None:
+    def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self.version = 0
         """Another number for each state of the file."""
         self.refresh()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy opens the file again: descriptors and locks are no other process's.
+        return _opened, (self.reader.files, self.reader.meta.name, self.reader.max_bytes)
+
     def refresh(self) -> None:
         """Take up what the reader has moved on to."""
         self.version += 1
+        self._episode_values: dict[str, Values] = {}
         meta = self.reader.meta
         self.schema = meta.schema
         self.catalogue = DatasetCatalogue(meta.schema, meta.info_columns)
@@ -146,32 +152,6 @@ class Records:
                 action = pick_action(actions, i)
                 yield Step(time, observation, action, reward, terminated, truncated, info)
 
-    def transitions(self, rows: Rows) -> Transitions:
-        """Return the transitions that end at `rows`; a reset's row ends none."""
-        return self.transitions_into(rows[self.fixed("step", rows) > 0])
-
-    def transitions_into(self, rows: Rows) -> Transitions:
-        """Return the transitions that end at `rows`, none of which is a reset's."""
-        observation, next_observation = self._pair(self.schema.observation, rows - 1, rows)
-        return Transitions(
-            observation,
-            self.actions_at(rows),
-            self.fixed("reward", rows),
-            self.fixed("terminated", rows),
-            self.fixed("truncated", rows),
-            next_observation,
-        )
-
-    def _pair(self, codec: SpaceCodec, one: Rows, other: Rows) -> tuple[Batch, Batch]:
-        """Return the values at some rows and at others; those of one chunk are read together."""
-        if any(column.ragged for column in codec.columns):
-            return self.batch(codec, one), self.batch(codec, other)
-        n, rows = len(one), np.concatenate((one, other))
-        arrays = [self.reader.take(column, rows) for column in codec.columns]
-        halves = ((array[part] for array in arrays) for part in (slice(n), slice(n, None)))
-        first, second = (codec.decode(half, n) for half in halves)
-        return first, second
-
     def column(self, name: str, rows: Rows) -> Any:
         """Return a field by its path, as a question would name it, at `rows`.
 
@@ -227,8 +207,15 @@ class Records:
         taken = self.fixed("step", rows) > 0 if field.name.startswith("action") else None
         return Values(data, taken)
 
-    def episode_values(self, field: Field) -> Values:
-        """Return an episode field's values, one for each episode."""
+    def episode_values(self, field: Field, some: slice = slice(None)) -> Values:
+        """Return an episode field's values, one for each episode or for some; to be read only."""
+        values = self._episode_values.get(field.name)
+        if values is None:
+            values = self._episode_values[field.name] = self._read_episodes(field)
+        present = None if values.present is None else values.present[some]
+        return Values(values.data[some], present)
+
+    def _read_episodes(self, field: Field) -> Values:
         table = self.episodes
         match field.name:
             case "episode":
@@ -239,6 +226,10 @@ class Records:
                 return Values(np.char.decode(table["ended"], "ascii"))
             case "seed":
                 return self._seeds()
+            case "lane":
+                lanes = self.reader.lanes
+                lanes = np.full(len(table), -1) if lanes is None else lanes
+                return Values(lanes, lanes >= 0)
             case name:
                 return Values(table[name].copy())
 
@@ -303,3 +294,7 @@ class Records:
     def action_space(self) -> gymnasium.Space[Any]:
         """The action space, of Gymnasium's classes."""
         return self.schema.action.restore(gymnasium.spaces)  # type: ignore[no-any-return]
+
+
+def _opened(files: list[str], name: str, max_bytes: int) -> Records:
+    return Records(open_reader(files, name, max_bytes))

@@ -150,8 +150,12 @@ def _gap(before: Episode | None, episode: Episode, begun: Sequence[float]) -> st
         return f"{NO_SEED}, and the episode before it is not here"
     if before.ended in UNCLEAR:
         return f"{NO_SEED}, and nothing says what came before it"
-    times = [getattr(each, "start_time", math.nan) for each in (before, episode)]
-    if any(times[0] < time <= times[1] for time in begun):
+    start, end, next_start = (
+        getattr(each, name, math.nan)
+        for each, name in ((before, "start_time"), (before, "end_time"), (episode, "start_time"))
+    )
+    # The lanes of a vector of environments, and several files, are read one after another.
+    if next_start < end or any(start < time <= next_start for time in begun):
         return f"{NO_SEED}, and it is the first of a recording"
     return ""
 

@@ -3,125 +3,24 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gymbag.query import Expression, Plan, compile_query
-from gymbag.records import Records, Rows, Span, numbers
+from gymbag.batches import Batches
+from gymbag.conditions import Asked, Both, Condition, Either, Everything, Mask, Neither, ask
+from gymbag.records import Records, Rows, Span
 from gymbag.segments import Segment, StoredEpisode
 from gymbag.steps import Episode, Step, Transitions
 from gymbag.storage.parallel import ordered
+from gymbag.transitions import TransitionItems
+from gymbag.windows import WindowItems
+
+__all__ = ["Asked", "Everything", "Selection"]
 
 SCAN_ROWS = 1 << 17
 """Rows looked at together: enough to make NumPy's overhead small, few enough to fit in a cache."""
-
-Mask = NDArray[np.bool_]
-
-
-class Condition(ABC):
-    """Says of rows whether they are selected."""
-
-    @abstractmethod
-    def episodes(self, records: Records) -> Mask:
-        """Return which episodes can hold a selected row, as far as that is cheap to say."""
-
-    @abstractmethod
-    def mask(self, records: Records, rows: Rows | Span) -> Mask:
-        """Return which of the rows are selected."""
-
-
-@dataclass(frozen=True)
-class Everything(Condition):
-    """Every row."""
-
-    def episodes(self, records: Records) -> Mask:
-        """Return all episodes."""
-        return np.ones(len(records.episodes), dtype=np.bool_)
-
-    def mask(self, records: Records, rows: Rows | Span) -> Mask:
-        """Return all rows."""
-        return np.ones(len(rows), dtype=np.bool_)
-
-
-@dataclass(frozen=True)
-class Asked(Condition):
-    """The rows of which a question holds."""
-
-    plan: Plan
-
-    def episodes(self, records: Records) -> Mask:
-        """Return the episodes of which those terms hold that are about episodes."""
-        n = len(records.episodes)
-        if self.plan.episode is None:
-            return np.ones(n, dtype=np.bool_)
-        return self.plan.episode(records.episode_values, n)
-
-    def mask(self, records: Records, rows: Rows | Span) -> Mask:
-        """Ask the cheap terms first, and each next one only of what is left."""
-        mask = None
-        if self.plan.episode is not None:
-            mask = self.episodes(records)[records.episode_of(numbers(rows))]
-        if self.plan.row is not None:
-            mask = _narrowed(mask, self.plan.row, records, rows, len(rows))
-        if self.plan.wide is not None:
-            mask = _narrowed(mask, self.plan.wide, records, rows, records.batch_rows)
-        return np.ones(len(rows), dtype=np.bool_) if mask is None else mask
-
-
-@dataclass(frozen=True)
-class Both(Condition):
-    """The rows that are in both."""
-
-    one: Condition
-    other: Condition
-
-    def episodes(self, records: Records) -> Mask:
-        """Return the episodes that are possible in both."""
-        return self.one.episodes(records) & self.other.episodes(records)
-
-    def mask(self, records: Records, rows: Rows | Span) -> Mask:
-        """Ask the second of what the first left."""
-        mask = self.one.mask(records, rows)
-        mask[mask] = self.other.mask(records, numbers(rows)[mask])
-        return mask
-
-
-@dataclass(frozen=True)
-class Either(Condition):
-    """The rows that are in one of two, or in both."""
-
-    one: Condition
-    other: Condition
-
-    def episodes(self, records: Records) -> Mask:
-        """Return the episodes that are possible in either."""
-        return self.one.episodes(records) | self.other.episodes(records)
-
-    def mask(self, records: Records, rows: Rows | Span) -> Mask:
-        """Ask the second of what the first left out."""
-        mask = self.one.mask(records, rows)
-        mask[~mask] = self.other.mask(records, numbers(rows)[~mask])
-        return mask
-
-
-@dataclass(frozen=True)
-class Neither(Condition):
-    """The rows that are not in another."""
-
-    other: Condition
-
-    def episodes(self, records: Records) -> Mask:
-        """Return all: an episode that has rows in the other has some outside, too."""
-        return np.ones(len(records.episodes), dtype=np.bool_)
-
-    def mask(self, records: Records, rows: Rows | Span) -> Mask:
-        """Return the rows that the other leaves out."""
-        return ~self.other.mask(records, rows)
 
 
 class Selection:
@@ -242,6 +141,10 @@ class Selection:
 
     def episodes(self) -> Iterator[Episode]:
         """Iterate over the whole episodes in which at least one row is selected."""
+        if self._condition.whole:
+            for episode in np.flatnonzero(self._condition.episodes(self._records)).tolist():
+                yield StoredEpisode(self._records, episode)
+            return
         last = -1
         for rows in self._scan():
             for episode in np.unique(self._records.episode_of(rows)).tolist():
@@ -251,15 +154,42 @@ class Selection:
 
     iter_episodes = episodes
 
-    def transitions(self) -> Transitions:
+    def transitions(
+        self, n_step: int = 1, gamma: float = 0.99, *, stack: int | None = None
+    ) -> Transitions:
         """Return the transitions that end at the selected rows, as arrays.
 
         A transition into row k has the action and the reward of row k, its observation as
         `next_observation`, and the observation of row k - 1. A reset's row ends none.
-        """
-        return self._records.transitions(self.rows)
 
-    def sample(self, batch: int, rng: np.random.Generator | int | None = None) -> Transitions:
+        Over several steps, each begins with the transition that ends at a selected row, and goes
+        on through the rows after it, selected or not, until it has `n_step` or the episode ends.
+        `Transitions` says what its fields are then.
+
+        Args:
+            n_step: over how many steps each goes, if the episode has so many left.
+            gamma: by how much each next reward counts less. It is not used for one step.
+            stack: how many observations to give in place of one, the latest last, along an axis
+                of their own. The first of the episode stands for those before it.
+
+        Raises:
+            ValueError: an argument is not as it should be.
+
+        >>> late = store.where("step > 5").transitions(n_step=2, gamma=0.5)
+        >>> late.reward, late.truncated, late.steps
+        (array([1.5, 1.5, 1. ]), array([False,  True,  True]), array([2, 2, 1]))
+        """
+        return self.transition_items(n_step, gamma, stack=stack)[:]
+
+    def sample(
+        self,
+        batch: int,
+        rng: np.random.Generator | int | None = None,
+        *,
+        n_step: int = 1,
+        gamma: float = 0.99,
+        stack: int | None = None,
+    ) -> Transitions:
         """Return transitions drawn at random from those that end at the selected rows.
 
         All have the same chance, and one may come twice. The question is asked once for each
@@ -269,6 +199,9 @@ class Selection:
             batch: how many.
             rng: draws them; a number seeds a new generator at each call, and so gives the same
                 ones again, and None gives others each time.
+            n_step: see `transitions`.
+            gamma: see `transitions`.
+            stack: see `transitions`.
 
         Raises:
             ValueError: no transition ends at a selected row.
@@ -278,14 +211,92 @@ class Selection:
         >>> store.where("step < 9").sample(32, rng).reward.shape
         (32,)
         """
-        rng = np.random.default_rng(rng)
-        rows = self._ends_of_transitions()
-        count = self._records.actions if rows is None else len(rows)
-        if not count:
-            raise ValueError(f"{self._text}: selects no row at which a transition ends")
-        drawn = rng.integers(count, size=batch)
-        chosen = self._records.rows_of_actions(drawn) if rows is None else rows[drawn]
-        return self._records.transitions_into(chosen)
+        return self.transition_items(n_step, gamma, stack=stack).sample(batch, rng)
+
+    def transition_items(
+        self, n_step: int = 1, gamma: float = 0.99, *, stack: int | None = None
+    ) -> TransitionItems:
+        """Return what `transitions` does as a sequence, of which each is read when it is used."""
+        ends = self._ends_of_transitions()
+        return TransitionItems(
+            self._records, ends, self._text, n_step=n_step, gamma=gamma, stack=stack
+        )
+
+    def batches(
+        self,
+        size: int,
+        *,
+        seed: int | None = None,
+        n_step: int = 1,
+        gamma: float = 0.99,
+        stack: int | None = None,
+        shuffle: bool = True,
+        drop_last: bool = False,
+    ) -> Batches[Transitions]:
+        """Return batches of the transitions, shuffled anew in every epoch, and resumable.
+
+        Args:
+            size: how many transitions each has; the last of an epoch may have fewer.
+            seed: decides the order; None draws one.
+            n_step: see `transitions`.
+            gamma: see `transitions`.
+            stack: see `transitions`.
+            shuffle: False keeps their order.
+            drop_last: whether a last batch of fewer is left out.
+
+        >>> for batch in store.where("reward > 0").batches(4, seed=0):
+        ...     print(batch.observation.shape)
+        (4, 4)
+        (4, 4)
+        (1, 4)
+        """
+        items = self.transition_items(n_step, gamma, stack=stack)
+        return items.batches(size, seed=seed, shuffle=shuffle, drop_last=drop_last)
+
+    def windows(
+        self,
+        length: int,
+        *,
+        before: int = 0,
+        stride: int = 1,
+        pad: bool = True,
+        stack: int | None = None,
+    ) -> WindowItems:
+        """Return windows of transitions that follow one another, as a sequence read when used.
+
+        There is one for each selected transition, which is the one at place `before` in it; the
+        others are its neighbours in the episode, selected or not. `Windows` says what the arrays
+        are that ``windows[i:j]``, ``windows.sample(n)`` and ``windows.batches(n)`` give.
+
+        Args:
+            length: how many transitions a window has.
+            before: how many of them come before the selected one: 0 begins there, and
+                ``length - 1`` ends there.
+            stride: with more than 1, only the first of each run of selected transitions has a
+                window, and each `stride`-th after it. ``stride=length`` cuts episodes up.
+            pad: whether windows that go beyond their episode are filled up; if not, they are left
+                out.
+            stack: see `transitions`.
+
+        Raises:
+            ValueError: an argument is not as it should be.
+
+        >>> windows = store.where("terminated or truncated").windows(5, before=4)
+        >>> last_five = windows[0]
+        >>> last_five.observation.shape, last_five.action.shape, last_five.mask.all()
+        ((6, 4), (5,), np.True_)
+        """
+        ends = self._ends_of_transitions()
+        return WindowItems(
+            self._records,
+            ends,
+            self._text,
+            length=length,
+            before=before,
+            stride=stride,
+            pad=pad,
+            stack=stack,
+        )
 
     def _ends_of_transitions(self) -> Rows | None:
         """Return the selected rows but for those of resets; None if that is all there are."""
@@ -323,6 +334,10 @@ class Selection:
         """The environment's spec as JSON."""
         return self._records.reader.meta.env_spec
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Selections that are pickled together, or with their items, share one open file again.
+        return Selection, (self._records, self._condition, self._text, self.name)
+
     def __repr__(self) -> str:
         return f"<Selection {self._text!r} of {self.name!r}>"
 
@@ -350,29 +365,3 @@ def _rows_of(records: Records, possible: Mask, start: int, stop: int) -> Rows | 
     if there[-1] - there[0] + 1 == len(there):
         return range(int(begin[there[0]]), int(end[there[-1]]))
     return start + np.flatnonzero(np.repeat(possible[first : last + 1], end - begin))
-
-
-def ask(records: Records, text: str, params: Mapping[str, Any]) -> Asked:
-    """Return the condition that a question's text states."""
-    return Asked(compile_query(text, records.catalogue, params))
-
-
-def _narrowed(
-    mask: Mask | None, expression: Expression, records: Records, rows: Rows | Span, batch: int
-) -> Mask:
-    """Return those rows of a mask, or of all, of which the expression holds."""
-    batch = max(1, batch)
-    if mask is None or mask.all():
-        # All of them need not be picked out one by one.
-        parts = [rows[start : start + batch] for start in range(0, len(rows), batch)]
-        masks = [_asked(expression, records, part) for part in parts]
-        return masks[0] if len(masks) == 1 else np.concatenate([np.empty(0, np.bool_), *masks])
-    left = np.flatnonzero(mask)
-    for start in range(0, len(left), batch):
-        some = left[start : start + batch]
-        mask[some] = _asked(expression, records, numbers(rows)[some])
-    return mask
-
-
-def _asked(expression: Expression, records: Records, rows: Rows | Span) -> Mask:
-    return expression(lambda field: records.read(field, rows), len(rows))

@@ -72,14 +72,54 @@ class SeedStep(NamedTuple):
 
 
 class Transitions(NamedTuple):
-    """Transitions as arrays with one entry each; nested spaces give dicts and tuples of them."""
+    """N transitions as arrays with one entry each; nested spaces give dicts and tuples of them.
+
+    Over one step they are as the table above says. Over several, from row k - 1 to row m, the first
+    action counts, the rewards are summed, and the rest is of row m::
+
+        target = reward + gamma**steps * ~terminated * value(next_observation)
+    """
 
     observation: Any
+    """(N, ...): observation[k-1]; (N, stack, ...) if frames are stacked."""
     action: Any
+    """(N, ...): action[k]."""
     reward: NDArray[np.float64]
+    """(N,): reward[k] + gamma * reward[k+1] + ... up to reward[m]."""
     terminated: NDArray[np.bool_]
+    """(N,): terminated[m]."""
     truncated: NDArray[np.bool_]
+    """(N,): truncated[m]."""
     next_observation: Any
+    """As `observation`: observation[m]."""
+    steps: NDArray[np.int64]
+    """(N,): how many steps each covers, m - k + 1; fewer than asked for at the episode's end."""
+
+
+class Windows(NamedTuple):
+    """N windows of L transitions, as arrays; nested spaces give dicts and tuples of them.
+
+    Where `mask` is False there is no transition, for the episode had not begun or was over; all
+    fields are 0 or False there. Transition t goes from ``observation[:, t]`` to
+    ``observation[:, t + 1]``, and so one observation of the padding is the final one.
+    """
+
+    observation: Any
+    """(N, L + 1, ...); (N, L + 1, stack, ...) if frames are stacked."""
+    action: Any
+    """(N, L, ...): what was done at ``observation[:, :-1]``."""
+    reward: NDArray[np.float64]
+    """(N, L): what that gave."""
+    terminated: NDArray[np.bool_]
+    """(N, L): whether the environment ended the episode then."""
+    truncated: NDArray[np.bool_]
+    """(N, L): whether the episode was cut off then."""
+    returns_to_go: NDArray[np.float64]
+    """(N, L): sum of this reward and all later ones of the episode, also of those beyond L."""
+    step: NDArray[np.int64]
+    """(N, L): how many transitions of the episode were before this one."""
+    mask: NDArray[np.bool_]
+    """(N, L): whether there is a transition."""
 
 
 class Ended(StrEnum):

@@ -4,24 +4,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gymbag.errors import NotAStore
 from gymbag.records import Records
 from gymbag.segments import StoredEpisode
 from gymbag.selection import Everything, Selection
 from gymbag.steps import Episode, SeedStep, Step, Transitions
+from gymbag.storage.joined import Path, files_of, open_reader
 from gymbag.storage.meta import Session
-from gymbag.storage.reader import ColumnSize, DatasetReader
+from gymbag.storage.sizes import ColumnSize
 from gymbag.storage.snapshot import MAX_BYTES
 
 
 def open(
-    filename: str | os.PathLike[str], name: str | None = None, *, max_bytes: int = MAX_BYTES
+    filename: Path | Sequence[Path], name: str | None = None, *, max_bytes: int = MAX_BYTES
 ) -> Store:
     """Open a data set for reading, also while it is being recorded.
 
@@ -29,7 +31,9 @@ def open(
     says what was found. Nothing in a file is ever executed; a stranger's file is safe to open.
 
     Args:
-        filename: the file.
+        filename: the file; or several, as a list or as a pattern such as ``"runs/*.h5"``, whose
+            data sets of that name are read as one, file after file. The lanes of a vector of
+            environments are always read as one, and each alone as ``"CartPole-v1 [3]"``.
         name: the data set in it; none is needed if the file holds only one.
         max_bytes: how many bytes the file can make this process allocate at once.
 
@@ -38,6 +42,7 @@ def open(
         NotAStore: it is not one of gymbag's.
         NewerFormat: a later gymbag wrote it.
         NoSuchDataset: it holds no data set of that name, or several and none was named.
+        SchemaError: the files hold data sets of that name with different spaces.
 
     >>> import gymbag
     >>> store = gymbag.open(filename)
@@ -70,13 +75,14 @@ class Store:
 
     def __init__(
         self,
-        filename: str | os.PathLike[str],
+        filename: Path | Sequence[Path],
         name: str | None = None,
         *,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        require_file(filename)
-        self._reader = DatasetReader(filename, name, max_bytes=max_bytes)
+        for path in files_of(filename):
+            require_file(path)
+        self._reader = open_reader(filename, name, max_bytes)
         self._records = Records(self._reader)
         self.filename = self._reader.filename
         self.name = self._reader.meta.name
@@ -114,9 +120,17 @@ class Store:
         """Iterate over all rows, episode after episode."""
         return self.all().steps()
 
-    def sample(self, batch: int, rng: np.random.Generator | int | None = None) -> Transitions:
+    def sample(
+        self,
+        batch: int,
+        rng: np.random.Generator | int | None = None,
+        *,
+        n_step: int = 1,
+        gamma: float = 0.99,
+        stack: int | None = None,
+    ) -> Transitions:
         """Return transitions drawn at random from all; see `Selection.sample`."""
-        return self.all().sample(batch, rng)
+        return self.all().sample(batch, rng, n_step=n_step, gamma=gamma, stack=stack)
 
     def __getitem__(self, name: str) -> Any:
         """Return a field of all rows as an array, for example ``store["info.lives"]``.
@@ -212,7 +226,7 @@ class Store:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(Store, max_bytes=self._reader.max_bytes), (self.filename, self.name)
+        return partial(Store, max_bytes=self._reader.max_bytes), (self._reader.files, self.name)
 
     def __repr__(self) -> str:
         about = f": {self.description}" if self.description else ""
@@ -220,6 +234,57 @@ class Store:
             f"<Store {self.name!r} in {self.filename!r}: {len(self.episodes)} episodes, "
             f"{len(self)} rows{about}>"
         )
+
+    # Minari's names, so that code written for its data sets runs on a store.
+
+    @property
+    def total_steps(self) -> int:
+        """The number of actions, of all episodes."""
+        return self._records.actions
+
+    @property
+    def total_episodes(self) -> int:
+        """The number of episodes."""
+        return len(self.episodes)
+
+    def iterate_episodes(self, episode_indices: Iterable[int] | None = None) -> Iterator[Episode]:
+        """Iterate over the episodes of some numbers, in that order, or over all."""
+        episodes = self.episodes
+        return iter(
+            episodes if episode_indices is None else map(episodes.__getitem__, episode_indices)
+        )
+
+    def sample_episodes(
+        self, n_episodes: int, rng: np.random.Generator | int | None = None
+    ) -> list[Episode]:
+        """Return episodes drawn at random, each at most once.
+
+        Args:
+            n_episodes: how many.
+            rng: draws them; a number seeds a new generator at each call.
+
+        Raises:
+            ValueError: there are not so many.
+        """
+        if n_episodes > self.total_episodes:
+            raise ValueError(
+                f"{self.filename}: {n_episodes} episodes were asked for; it has "
+                f"{self.total_episodes}"
+            )
+        drawn = np.random.default_rng(rng).permutation(self.total_episodes)[:n_episodes]
+        return [self.episodes[number] for number in drawn.tolist()]
+
+    def filter_episodes(self, condition: Callable[[Episode], bool]) -> Selection:
+        """Select the rows of those episodes of which a function says True.
+
+        It reads every episode as far as the function looks at it; `where` finds most of what one
+        looks for without.
+
+        >>> len(store.filter_episodes(lambda episode: episode.rewards.sum() > 5))
+        9
+        """
+        chosen = [episode.id for episode in self.episodes if condition(episode)]
+        return self.where("episode in chosen", chosen=chosen)
 
 
 class Episodes(Sequence[Episode]):
@@ -245,6 +310,20 @@ class Episodes(Sequence[Episode]):
             return StoredEpisode(self._records, self._numbers[index])
         except IndexError:
             raise IndexError(f"episode {index}: there are {len(self)}") from None
+
+    @property
+    def returns(self) -> NDArray[np.float64]:
+        """The sum of the rewards of each, float64; no row is read for it."""
+        return self._table["episode_return"].copy()
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """The number of actions of each, int64."""
+        return self._table["rows"] - 1
+
+    @property
+    def _table(self) -> NDArray[Any]:
+        return self._records.episodes[np.array(self._numbers, np.int64)]
 
     def __repr__(self) -> str:
         return f"<{len(self)} episodes>"

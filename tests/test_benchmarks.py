@@ -13,7 +13,18 @@ import gymnasium
 import numpy as np
 import pytest
 
-from benchmarks import figures, old_gymbag, recording, table, worker
+from benchmarks import (
+    answer,
+    figures,
+    harness,
+    old_gymbag,
+    recording,
+    sections,
+    stopwatch,
+    table,
+    worker,
+)
+from benchmarks.__main__ import DOCUMENTS
 from benchmarks.gym_recording import TraceRecording
 from benchmarks.recorders import CONTROL, OLD, RECORDERS
 
@@ -187,7 +198,8 @@ def test_the_benchmark_keeps_figures_and_runs(results: dict[str, Any]) -> None:
 
 
 def test_figures_pair_runs_of_one_repetition() -> None:
-    assert doctest.testmod(figures).failed == 0
+    for module in (answer, figures, recording, sections, stopwatch):
+        assert doctest.testmod(module).failed == 0
 
 
 def test_gymbag_records_every_step() -> None:
@@ -206,10 +218,11 @@ def test_what_is_not_installed_says_so(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_table_is_kept_in_a_document(results: dict[str, Any], tmp_path: Path) -> None:
     stored, document = tmp_path / "recording.json", tmp_path / "README.md"
-    stored.write_text(recording.to_json(results))
+    stored.write_text(harness.to_json(results))
     assert json.loads(stored.read_text()) == results
-    document.write_text(f"before\n\n{table.BEGIN}\nold\n{table.END}\n\nafter\n")
-    where = ["--results", str(stored)]
+    begin, end = table.marks("recording")
+    document.write_text(f"before\n\n{begin}\nold\n{end}\n\nafter\n")
+    where = ["--results", str(tmp_path)]
     assert table.main([*where, "--check", str(document)]) == 1
     assert table.main([*where, "--write", str(document)]) == 0
     assert table.main([*where, "--check", str(document)]) == 0
@@ -222,14 +235,29 @@ def test_the_table_is_kept_in_a_document(results: dict[str, Any], tmp_path: Path
         assert f"| {figure['recorder']} | {figure['wall_ratio']['median']:.2f} " in text
 
 
+def test_a_section_without_results_stays_as_it_is() -> None:
+    begin, end = table.marks("growth")
+    document = f"before\n{begin}\nold\n{end}\nafter\n"
+    assert table.updated(document, {"recording": "new\n"}) == document
+    assert table.updated(document, {"growth": "new\n"}) == document.replace("old", "new")
+
+
 def test_a_document_without_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="put both where the table should stand"):
-        table.replaced("no marks here", "text")
+        table.updated("no marks here", {})
+    with pytest.raises(ValueError, match="no <!-- /benchmark:growth --> after it"):
+        table.updated(table.marks("growth")[0], {})
 
 
-@pytest.mark.skipif(not recording.RESULTS.exists(), reason="no results are stored")
-def test_the_stored_results_make_a_table() -> None:
-    results = json.loads(recording.RESULTS.read_text())
-    assert "--quick" not in results["made"]["command"]
-    assert all(f["recorder"] in RECORDERS for f in results["figures"])
-    assert table.markdown(results).startswith("`CartPole-v1`, 100,000 steps")
+@pytest.mark.parametrize("name", ["recording", "reading", "asking", "growth"])
+def test_the_stored_results_make_a_table(name: str) -> None:
+    path = harness.results_of(name)
+    if not path.exists():
+        pytest.skip("no results are stored")
+    assert "--quick" not in json.loads(path.read_text())["made"]["command"]
+    assert "| " in table.sections(harness.RESULTS)[name]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_tables_of_the_documents_are_those_of_the_results(document: Path) -> None:
+    assert table.main(["--check", str(document)]) == 0

@@ -14,17 +14,20 @@ LAYERS = [
     ["__main__"],
     ["cli"],
     ["__init__"],
-    ["card", "formats", "playback", "resimulate"],
+    ["card", "formats", "playback", "resimulate", "torch"],
     ["compare", "generate", "record", "summary"],
+    ["vector"],
     ["hdf5", "memory", "store", "wrapper"],
     ["recorder"],
     ["selection"],
-    ["segments"],
+    ["conditions", "segments", "transitions", "windows"],
+    ["items"],
+    ["gather"],
     ["records"],
     ["storage"],
     ["catalogue", "episode", "mismatch"],
     ["query", "schema"],
-    ["divergence", "images", "steps"],
+    ["batches", "divergence", "images", "steps"],
     ["errors", "version"],
 ]
 """Each line imports only lines below it; the names in a line do not import each other."""
@@ -32,6 +35,7 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 PURE = {
+    "batches",
     "divergence",
     "errors",
     "images",
@@ -159,6 +163,7 @@ def test_files_are_short_and_carry_the_licence() -> None:
         *ROOT.rglob("*.py"),
         *ROOT.parent.glob("tests/*.py"),
         *ROOT.parent.glob("benchmarks/*.py"),
+        *ROOT.parent.glob("examples/*.py"),
     ]:
         lines = path.read_text("utf-8").splitlines()
         assert lines[0] == "# SPDX-License-Identifier: LGPL-3.0-or-later", path

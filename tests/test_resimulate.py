@@ -338,3 +338,21 @@ def test_what_a_file_names_is_not_run(
         with gymbag.open(path) as store:
             assert resimulate(store, Walk)
     assert not (tmp_path / "made").exists()
+
+
+def test_each_lane_of_a_vector_follows_from_its_own_seed(tmp_path: Path) -> None:
+    path = tmp_path / "vector.h5"
+    vector = gymnasium.make_vec("CartPole-v1", num_envs=3, vectorization_mode="sync")
+    envs = record_hdf5(vector, path)
+    envs.action_space.seed(1)
+    envs.reset(seed=[7, None, 8])
+    for _ in range(60):
+        envs.step(envs.action_space.sample())
+    envs.close()
+    with gymbag.open(path) as store:
+        found = resimulate(store, lambda: gymnasium.make("CartPole-v1"))
+        lanes = store.where("step == 0")["lane"].tolist()
+    assert found
+    assert len(found.episodes) > 3
+    for episode, lane in zip(found.episodes, lanes, strict=True):
+        assert episode.not_checked.startswith("no seed") is (lane == 1)

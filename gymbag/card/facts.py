@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gymbag.images import find_image
 from gymbag.storage.meta import Session
-from gymbag.storage.reader import ColumnSize
+from gymbag.storage.sizes import ColumnSize
 from gymbag.store import Store
 from gymbag.summary import Summary, summarize
 

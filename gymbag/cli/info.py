@@ -13,7 +13,8 @@ from typing import Any
 from gymbag.cli.arguments import Subparsers, add_command
 from gymbag.cli.output import format_bytes, print_table, to_json
 from gymbag.cli.sparkline import WIDTH, sparkline
-from gymbag.storage.reader import ColumnSize, list_datasets
+from gymbag.storage.datasets import list_datasets
+from gymbag.storage.sizes import ColumnSize
 from gymbag.store import Store, require_file
 from gymbag.summary import bucket_means, summarize
 

@@ -14,7 +14,7 @@ from gymbag.formats.spaces import known_spaces
 from gymbag.hdf5 import HDF5Recorder
 from gymbag.recorder import record_episode
 from gymbag.steps import Episode, Source
-from gymbag.storage.reader import list_datasets
+from gymbag.storage.datasets import list_datasets
 from gymbag.store import Store
 
 

@@ -9,7 +9,7 @@ the next. Bytes are not shuffled: that breaks up the long runs that images are m
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from gymbag.schema import Column
@@ -17,6 +17,8 @@ from gymbag.schema.columns import ROWS
 
 KIB = 1 << 10
 MIB = 1 << 20
+
+LANES_BYTES = 128 * MIB
 
 CHUNK_ROWS = 16384
 """Rows of a table's chunk, and the most of any column with an entry for each row."""
@@ -133,6 +135,16 @@ POLICIES: dict[str, Policy] = {
     "small": Policy(small, _table("zstd", 5)),
     "archive": Policy(archive, _table("zstd", 9)),
 }
+
+
+def in_lanes(compression: Compression, column: Column, lanes: int) -> Compression:
+    """Return chunks so small that one of each of so many lanes takes 128 MiB at most.
+
+    Each lane collects a chunk before it is packed.
+    """
+    most = power_of_two(LANES_BYTES // lanes // max(1, column.nbytes))
+    rows = min(compression.chunk_rows, most)
+    return replace(compression, chunk_rows=rows, block_rows=min(compression.block_rows, rows))
 
 
 def find_policy(name: str) -> Policy:

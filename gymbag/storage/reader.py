@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,17 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gymbag.errors import FileError, NoSuchDataset, NotAStore
-from gymbag.schema import Column, jsonable
-from gymbag.schema.text import split_bytes
+from gymbag.schema import Column
 from gymbag.storage.access import open_to_read
 from gymbag.storage.cache import ChunkCache, ColumnCache, WholeColumn
+from gymbag.storage.datasets import stored_names
+from gymbag.storage.entries import Reader
 from gymbag.storage.excerpt import unpack_blocks, unpack_field
 from gymbag.storage.meta import Meta
 from gymbag.storage.names import EPISODES, META, STEPS, escape, unescape
 from gymbag.storage.parallel import each
 from gymbag.storage.runs import Numbers, alike, as_slice, in_blocks, ranges
+from gymbag.storage.sizes import ColumnSize
 from gymbag.storage.snapshot import MAX_BYTES, Snapshot, StoredColumn
-from gymbag.storage.writer import EPISODE_DTYPE, EXTRA_COLUMNS
+from gymbag.storage.writer import EPISODE_DTYPE
 
 CACHE_BYTES = 256 << 20
 TOGETHER = 8
@@ -35,28 +36,16 @@ CHUNK_SHARE = 4
 """This part of the cache is for single chunks, of columns that are too large to be kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnSize:
-    """What a column takes."""
-
-    name: str
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    compression: str
-    nbytes: int
-    """Bytes of its values."""
-    stored: int
-    """Bytes of them in the file."""
-
-
-class DatasetReader:
-    """One data set, as it was when it was opened or last refreshed.
+class DatasetReader(Reader):
+    """One data set of one file, as it was when it was opened or last refreshed.
 
     Args:
         filename: the file.
         name: the data set in it; None if it holds only one.
         cache_bytes: how many bytes of decoded values to keep.
         max_bytes: how many bytes the file may make this process allocate at once.
+        lane: its number, if it is one of a vector of environments.
+        snapshot: the file, if it has been opened.
 
     Raises:
         NoSuchDataset: it holds no such data set, or several and none was named.
@@ -70,17 +59,20 @@ class DatasetReader:
         *,
         cache_bytes: int = CACHE_BYTES,
         max_bytes: int = MAX_BYTES,
+        lane: int | None = None,
+        snapshot: Snapshot | None = None,
     ) -> None:
         self.filename = os.fspath(filename)
         self.max_bytes = max_bytes
+        self._lane = lane
         self._cache = ChunkCache(cache_bytes // CHUNK_SHARE)
         self._kept = ColumnCache(cache_bytes - cache_bytes // CHUNK_SHARE)
-        self._snapshot = open_to_read(self.filename, max_bytes)
+        self._snapshot = snapshot or open_to_read(self.filename, max_bytes)
         self._group = f"/{escape(self._choose(name))}"
         self._take_up()
 
     def _choose(self, name: str | None) -> str:
-        names = dataset_names(self._snapshot)
+        names = stored_names(self._snapshot)
         if name is None and len(names) == 1:
             return names[0]
         held = f"it holds {', '.join(map(repr, names))}" if names else "it holds none yet"
@@ -91,21 +83,21 @@ class DatasetReader:
             raise NoSuchDataset(f"{self.filename}: there is no data set {name!r}; {held}")
         return name
 
-    def refresh(self) -> None:
-        """Move on to what has been committed since."""
-        self._snapshot = open_to_read(self.filename, self.max_bytes)
+    def refresh(self, snapshot: Snapshot | None = None) -> None:
+        """Move on to what has been committed since, or to a snapshot."""
+        self._snapshot = snapshot or open_to_read(self.filename, self.max_bytes)
         self._take_up()
 
     def _take_up(self) -> None:
         self._forget()
         self.meta = Meta.parse(self._all(META).tobytes(), self.filename)
-        self.episodes: NDArray[Any] = self._all(EPISODES)
-        """The table of episodes."""
+        self.episodes = self._all(EPISODES)
         self._in_table = {column.name for column in self.meta.schema.table}
         self._check()
         last = self.episodes[-1] if len(self.episodes) else None
         self.rows = 0 if last is None else int(last["first_row"] + last["rows"])
-        """Rows of all finished episodes."""
+        some = None if self._lane is None else np.full(len(self.episodes), self._lane)
+        self.lanes = some
 
     def _check(self) -> None:
         """Check that the columns are those that the description speaks of, and fit together."""
@@ -150,11 +142,6 @@ class DatasetReader:
                 f"{self.max_bytes:,}; if you trust the file, open it with a larger max_bytes="
             )
         return column.read(0, column.rows)
-
-    def extra(self, episode: int) -> dict[str, Any]:
-        """Return the JSON cell of an episode."""
-        cells = self.cells(EXTRA_COLUMNS, np.array([episode]))
-        return jsonable.loads(cells[0]) if cells and cells[0] else {}
 
     def take(self, column: Column, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return the entries of a column at `rows`; the array is the caller's own.
@@ -280,12 +267,9 @@ class DatasetReader:
         first = np.repeat(starts - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths)
         return lengths, first + np.arange(len(first))
 
-    def cells(self, columns: tuple[Column, Column], rows: NDArray[np.int64]) -> list[bytes]:
-        """Return ragged bytes, one cell for each row; none at all if no row has any."""
-        if f"{self._group}/{escape(columns[0].name)}" not in self._snapshot.columns:
-            return []
-        lengths, items = self.take_column(columns[0], rows)
-        return split_bytes(lengths.astype(np.uint64), self.take(columns[1], items))
+    def has(self, column: Column) -> bool:
+        """Return whether the column is there; that of JSON cells comes with the first."""
+        return f"{self._group}/{escape(column.name)}" in self._snapshot.columns
 
     def column_sizes(self) -> list[ColumnSize]:
         """Return what each table and array of the data set takes."""
@@ -323,22 +307,3 @@ def _spread(values: NDArray[Any], wanted: Numbers, out: NDArray[Any], places: Nu
         return
     for entry, place in zip(wanted.tolist(), places.tolist(), strict=True):
         out[place] = values[entry]
-
-
-def dataset_names(snapshot: Snapshot) -> list[str]:
-    """Return the names of the data sets in a file."""
-    groups = (path[1:].partition("/") for path in snapshot.columns)
-    return sorted(unescape(group) for group, _, name in groups if name == META)
-
-
-def list_datasets(filename: str | os.PathLike[str]) -> list[str]:
-    """Return the names of the data sets in a file of gymbag's, sorted.
-
-    Raises:
-        FileError: there is no such file, or it is not ours.
-    """
-    snapshot = open_to_read(os.fspath(filename), MAX_BYTES)
-    try:
-        return dataset_names(snapshot)
-    finally:
-        snapshot.close()

@@ -22,6 +22,7 @@ from gymbag.schema import Column
 from gymbag.storage import disk, lock, log, undo
 from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.compression import POLICIES, find_policy
+from gymbag.storage.datasets import lane_of
 from gymbag.storage.file import recover
 from gymbag.storage.look import look
 from gymbag.storage.meta import Meta
@@ -80,7 +81,7 @@ def repack(
 def delete_dataset(
     filename: str | os.PathLike[str], name: str, *, progress: Progress | None = None
 ) -> tuple[int, int]:
-    """Delete a data set, and give its space back.
+    """Delete a data set with all its lanes, or one lane, and give the space back.
 
     Returns:
         Bytes of the file before and after.
@@ -91,9 +92,10 @@ def delete_dataset(
     """
 
     def columns(groups: Groups) -> Iterator[NewColumn]:
-        _find(filename, groups, name)
+        if not any(name == lane_of(other)[0] for other in groups):
+            _find(filename, groups, name)
         for other, group in groups.items():
-            if other != name:
+            if name not in (other, lane_of(other)[0]):
                 yield from map(as_it_is, group.values())
 
     return _rewrite(filename, None, columns, progress)
@@ -142,6 +144,12 @@ def delete_episodes(
 def _find(filename: str | os.PathLike[str], groups: Groups, name: str | None) -> str:
     if name is None and len(groups) == 1:
         return next(iter(groups))
+    lanes = [other for other in groups if lane_of(other)[0] == name]
+    if lanes and name not in groups:
+        raise NoSuchDataset(
+            f"{os.fspath(filename)}: {name!r} has {len(lanes)} lanes, each with its own episodes; "
+            f"name one, for example {lanes[0]!r}"
+        )
     held = ", ".join(map(repr, sorted(groups))) or "none"
     if name is None or name not in groups:
         asked = "say which data set, as name=" if name is None else f"there is no data set {name!r}"

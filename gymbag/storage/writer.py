@@ -21,7 +21,7 @@ from gymbag.schema.info import CELL_COLUMNS, InfoColumn, fits_int64
 from gymbag.schema.text import bytes_columns, join_bytes
 from gymbag.storage.buffer import ColumnBuffer
 from gymbag.storage.columns import ColumnSpec
-from gymbag.storage.compression import TEXT, Compression, find_policy
+from gymbag.storage.compression import TEXT, Compression, find_policy, in_lanes
 from gymbag.storage.file import open_to_write, release
 from gymbag.storage.meta import Meta, Session, dataset_line, info_lines
 from gymbag.storage.names import EPISODES, EXTRA, META, STEPS, escape
@@ -56,6 +56,7 @@ class DatasetWriter:
         schema: its columns.
         session: what the data set says of this recording.
         compression: name of a policy in `gymbag.storage.compression`.
+        lanes: how many data sets are written side by side.
 
     Raises:
         SchemaError: the data set exists and has other spaces.
@@ -70,8 +71,10 @@ class DatasetWriter:
         session: Session,
         *,
         compression: str = "default",
+        lanes: int = 1,
     ) -> None:
         self._policy = find_policy(compression)
+        self._lanes = lanes
         self.name = name
         self.filename = os.fspath(filename)
         self._group = f"/{escape(name)}"
@@ -156,7 +159,7 @@ class DatasetWriter:
         self._buffers[name] = ColumnBuffer(self.file, spec, stored)
 
     def _open_array(self, column: Column, committed: Snapshot | None = None) -> None:
-        compression = self._policy.column(column)
+        compression = in_lanes(self._policy.column(column), column, self._lanes)
         self._open_column(column.name, column.dtype, column.shape, compression, committed)
         if column.ragged:
             stored = committed.columns.get(self._path(column.name)) if committed else None
@@ -207,8 +210,12 @@ class DatasetWriter:
         for buffer in self._buffers.values():
             buffer.contribute(last=last)
 
-    def close(self) -> None:
-        """Add all that was appended, and give the file back."""
+    def close(self, *, commit: bool = True) -> None:
+        """Add all that was appended, and give the file back.
+
+        Args:
+            commit: whether to have that count at once, or with the next commit.
+        """
         if self.closed:
             return
         self.closed = True
@@ -217,7 +224,7 @@ class DatasetWriter:
                 # After a failure, the file is the last commit; the failure was told.
                 if self.file.failed is None:
                     self.contribute(last=True)
-                    if self.file.users > 1:
+                    if commit and self.file.users > 1:
                         self.file.commit()
                         self.file.sync()
         finally:

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What a selection asks of each row: one question, or some joined by and, or, not."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gymbag.query import Expression, Plan, compile_query
+from gymbag.records import Records, Rows, Span, numbers
+
+Mask = NDArray[np.bool_]
+
+
+class Condition(ABC):
+    """Says of rows whether they are selected.
+
+    It holds no data and no file, so it can be asked of any data set with the same fields, also
+    of the same one in another process: it can be pickled.
+    """
+
+    @property
+    def whole(self) -> bool:
+        """Whether `episodes` says all: of an episode every row is selected, or none."""
+        return False
+
+    @abstractmethod
+    def episodes(self, records: Records) -> Mask:
+        """Return which episodes can hold a selected row, as far as that is cheap to say."""
+
+    @abstractmethod
+    def mask(self, records: Records, rows: Rows | Span) -> Mask:
+        """Return which of the rows are selected."""
+
+
+@dataclass(frozen=True)
+class Everything(Condition):
+    """Every row."""
+
+    @property
+    def whole(self) -> bool:
+        """All of every episode."""
+        return True
+
+    def episodes(self, records: Records) -> Mask:
+        """Return all episodes."""
+        return np.ones(len(records.episodes), dtype=np.bool_)
+
+    def mask(self, records: Records, rows: Rows | Span) -> Mask:
+        """Return all rows."""
+        return np.ones(len(rows), dtype=np.bool_)
+
+
+@dataclass(frozen=True)
+class Asked(Condition):
+    """The rows of which a question holds."""
+
+    plan: Plan
+
+    @property
+    def whole(self) -> bool:
+        """If all terms are about episodes."""
+        return self.plan.row is None and self.plan.wide is None
+
+    def episodes(self, records: Records) -> Mask:
+        """Return the episodes of which those terms hold that are about episodes."""
+        n = len(records.episodes)
+        if self.plan.episode is None:
+            return np.ones(n, dtype=np.bool_)
+        return self.plan.episode(records.episode_values, n)
+
+    def mask(self, records: Records, rows: Rows | Span) -> Mask:
+        """Ask the cheap terms first, and each next one only of what is left."""
+        mask = None
+        if self.plan.episode is not None and len(rows):
+            episodes = records.episode_of(numbers(rows))
+            first, stop = int(episodes.min()), int(episodes.max()) + 1
+            mask = self.plan.episode(
+                lambda field: records.episode_values(field, slice(first, stop)), stop - first
+            )[episodes - first]
+        if self.plan.row is not None:
+            mask = _narrowed(mask, self.plan.row, records, rows, len(rows))
+        if self.plan.wide is not None:
+            mask = _narrowed(mask, self.plan.wide, records, rows, records.batch_rows)
+        return np.ones(len(rows), dtype=np.bool_) if mask is None else mask
+
+
+@dataclass(frozen=True)
+class Both(Condition):
+    """The rows that are in both."""
+
+    one: Condition
+    other: Condition
+
+    @property
+    def whole(self) -> bool:
+        """If both are."""
+        return self.one.whole and self.other.whole
+
+    def episodes(self, records: Records) -> Mask:
+        """Return the episodes that are possible in both."""
+        return self.one.episodes(records) & self.other.episodes(records)
+
+    def mask(self, records: Records, rows: Rows | Span) -> Mask:
+        """Ask the second of what the first left."""
+        mask = self.one.mask(records, rows)
+        mask[mask] = self.other.mask(records, numbers(rows)[mask])
+        return mask
+
+
+@dataclass(frozen=True)
+class Either(Condition):
+    """The rows that are in one of two, or in both."""
+
+    one: Condition
+    other: Condition
+
+    @property
+    def whole(self) -> bool:
+        """If both are."""
+        return self.one.whole and self.other.whole
+
+    def episodes(self, records: Records) -> Mask:
+        """Return the episodes that are possible in either."""
+        return self.one.episodes(records) | self.other.episodes(records)
+
+    def mask(self, records: Records, rows: Rows | Span) -> Mask:
+        """Ask the second of what the first left out."""
+        mask = self.one.mask(records, rows)
+        mask[~mask] = self.other.mask(records, numbers(rows)[~mask])
+        return mask
+
+
+@dataclass(frozen=True)
+class Neither(Condition):
+    """The rows that are not in another."""
+
+    other: Condition
+
+    def episodes(self, records: Records) -> Mask:
+        """Return all: an episode that has rows in the other has some outside, too."""
+        return np.ones(len(records.episodes), dtype=np.bool_)
+
+    def mask(self, records: Records, rows: Rows | Span) -> Mask:
+        """Return the rows that the other leaves out."""
+        return ~self.other.mask(records, rows)
+
+
+def ask(records: Records, text: str, params: Mapping[str, Any]) -> Asked:
+    """Return the condition that a question's text states."""
+    return Asked(compile_query(text, records.catalogue, params))
+
+
+def _narrowed(
+    mask: Mask | None, expression: Expression, records: Records, rows: Rows | Span, batch: int
+) -> Mask:
+    """Return those rows of a mask, or of all, of which the expression holds."""
+    batch = max(1, batch)
+    if mask is None or mask.all():
+        # All of them need not be picked out one by one.
+        parts = [rows[start : start + batch] for start in range(0, len(rows), batch)]
+        masks = [_asked(expression, records, part) for part in parts]
+        return masks[0] if len(masks) == 1 else np.concatenate([np.empty(0, np.bool_), *masks])
+    left = np.flatnonzero(mask)
+    for start in range(0, len(left), batch):
+        some = left[start : start + batch]
+        mask[some] = _asked(expression, records, numbers(rows)[some])
+    return mask
+
+
+def _asked(expression: Expression, records: Records, rows: Rows | Span) -> Mask:
+    return expression(lambda field: records.read(field, rows), len(rows))
