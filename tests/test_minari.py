@@ -27,8 +27,9 @@ import gymbag
 from gymbag import MemorySource, Step, compare, convert, formats
 from gymbag.cli import main
 from gymbag.errors import FormatError, NotAStore, RecordingWarning
-from gymbag.formats.minari import process
-from gymbag.formats.minari.child import Refused, run
+from gymbag.formats import process
+from gymbag.formats.apart.main import run
+from gymbag.formats.apart.reader import Refused
 from gymbag.formats.minari.spaces import from_json, to_json
 from gymbag.memory import MemoryEpisode
 from tests.spaces import EXAMPLES, same
@@ -646,7 +647,7 @@ def test_no_environment_is_made_and_nothing_is_imported(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
-def test_a_process_that_dies_or_hangs_is_an_error(tmp_path: Path) -> None:
+def test_a_process_that_dies_or_hangs_is_an_error() -> None:
     for program, message in (
         ("import os; os.kill(os.getpid(), 11)", "ended with code -11"),
         ("import signal, time; signal.alarm(1); time.sleep(60)", "not read after 60 s"),
@@ -655,9 +656,8 @@ def test_a_process_that_dies_or_hangs_is_an_error(tmp_path: Path) -> None:
         ('print(\'{"attributes": {}, "leaves": [[["x"], "<f8", [999999999999]]]}\')', "memory"),
         ('print(\'{"attributes": {}, "leaves": [[["x"], "<f8", [9]]]}\')', "ended with code 0"),
     ):
-        (tmp_path / "child.py").write_text(program)
         with (
-            mock.patch.object(process.child, "__file__", str(tmp_path / "child.py")),
+            mock.patch.object(process, "BOOTSTRAP", program),
             pytest.raises(FormatError, match=message.replace("|", r"\|")),
         ):
             read_all(sample("hdf5"))
@@ -665,14 +665,14 @@ def test_a_process_that_dies_or_hangs_is_an_error(tmp_path: Path) -> None:
 
 def test_the_childs_program_in_this_process(tmp_path: Path) -> None:
     """What runs in the other process, where coverage and debuggers see it."""
-    request = {"episodes": 2, "arrays": True, "images": [], "bytes": 1 << 20, "seconds": 0}
-    for layout in ("hdf5", "arrow"):
-        out = io.BytesIO()
-        run({**request, "folder": str(sample(layout) / "data"), "format": layout}, out)
+    for layout, file in (("hdf5", "main_data.hdf5"), ("arrow", "0")):
+        place = str(sample(layout) / "data" / file)
+        request = {"kind": layout, "file": place, "group": ["episode_0"], "take": "arrays"}
+        out, lines = io.BytesIO(), [json.dumps(request)] * 2
+        run({"bytes": 1 << 20, "seconds": 0}, lines, out)
         assert json.loads(out.getvalue().partition(b"\n")[0])["attributes"]["seed"] == 0
-    request |= {"folder": str(sample("hdf5") / "data"), "format": "hdf5", "bytes": 100}
-    with pytest.raises(Refused, match="more than 100 bytes"):
-        run(request, io.BytesIO())
+        with pytest.raises(Refused, match="more than 100 bytes"):
+            run({"bytes": 100, "seconds": 0}, lines, io.BytesIO())
 
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)

@@ -15,9 +15,9 @@ import numpy as np
 from gymbag.errors import FormatError, RecordingWarning
 from gymbag.formats.limits import ROW_BYTES, require_fit
 from gymbag.formats.minari import metadata
-from gymbag.formats.minari.process import Leaves, iter_raw
 from gymbag.formats.minari.spaces import from_json
 from gymbag.formats.minari.values import Values, image_paths
+from gymbag.formats.process import Leaves, answers, require_installed
 from gymbag.memory import MemoryEpisode
 from gymbag.schema import null_sample
 from gymbag.steps import Episode, Step
@@ -25,6 +25,14 @@ from gymbag.steps import Episode, Step
 STANDARD = {"id", "total_steps", "seed", "options"}
 STANDARD |= {f"rewards_{which}" for which in ("sum", "mean", "std", "max", "min")}
 """What Minari says of every episode; the rest is the user's."""
+
+
+NEEDS = {
+    "hdf5": ("h5py", "PIL"),
+    "arrow": ("pyarrow", "PIL"),
+    "parquet": ("pyarrow", "PIL"),
+}
+"""What reads each of Minari's layouts."""
 
 
 class MinariSource:
@@ -49,7 +57,7 @@ class MinariSource:
     def metadata(self) -> dict[str, Any]:
         """What the user kept; ``episode_metadata`` is a list of what episodes have of their own."""
         found = metadata.users(self._about)
-        raw = iter_raw(self.folder, self.layout, self.total_episodes, [], arrays=False)
+        raw = self._raw(take="attributes")
         own = [{k: v for k, v in kept.items() if k not in STANDARD} for kept, _ in raw]
         if any(own):
             found["episode_metadata"] = own
@@ -66,8 +74,7 @@ class MinariSource:
             *image_paths(self.action_space, ["actions"], self.layout),
         ]
         number, said = 0, False
-        raw = iter_raw(self.folder, self.layout, self.total_episodes, images)
-        for place, (attributes, leaves) in enumerate(raw):
+        for place, (attributes, leaves) in enumerate(self._raw(take="arrays", images=images)):
             where = f"{self.folder}: episode {place}"
             rows, early = self._rows(leaves, where)
             if early and not said:
@@ -87,6 +94,25 @@ class MinariSource:
                     options=options if isinstance(options, dict) else None,
                 )
                 number += 1
+
+    def _raw(self, **what: Any) -> Iterator[tuple[dict[str, Any], Leaves]]:
+        """Iterate over the attributes and the arrays of the episodes."""
+        needs = f"{self.folder}: to read Minari's layout {self.layout!r}"
+        require_installed(NEEDS[self.layout], needs, "minari")
+        folder = self.folder.absolute()
+        hdf5 = self.layout == "hdf5"
+        return answers(
+            (
+                f"{self.folder}: episode {k}",
+                {
+                    "kind": self.layout,
+                    "file": str(folder / "main_data.hdf5" if hdf5 else folder / str(k)),
+                    "group": [f"episode_{k}"],
+                    **what,
+                },
+            )
+            for k in range(self.total_episodes)
+        )
 
     def _rows(self, leaves: Leaves, where: str) -> tuple[list[Step], bool]:
         """Return the rows of an episode, and whether a flag before the last had to go."""

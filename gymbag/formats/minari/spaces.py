@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from gymbag.errors import FormatError
+from gymbag.formats.infos import is_name
 from gymbag.schema import Schema, child_path
 
 DTYPES = ("bool", *(f"{kind}{8 * size}" for kind in ("int", "uint") for size in (1, 2, 4, 8)))
@@ -73,13 +74,6 @@ def require_name(key: Any, path: str) -> None:
             f"{path}: the key {key!r:.100} has no place in Minari's HDF5 file; expected a text "
             "without / and NUL, not only dots; choose another format"
         )
-
-
-def is_name(key: Any) -> bool:
-    """Return whether a key can be the name of a group in HDF5."""
-    if not isinstance(key, str) or not key.strip(".") or set(key) & {"/", "\0"}:
-        return False
-    return key.isprintable()
 
 
 def from_json(text: Any, path: str) -> Any:

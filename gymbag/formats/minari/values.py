@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from gymbag.errors import FormatError
 from gymbag.formats.limits import ROW_BYTES, require_fit
-from gymbag.formats.minari.process import Leaves
+from gymbag.formats.process import Leaves
 
 
 def image_paths(space: Any, path: list[str], layout: str) -> list[list[str]]:

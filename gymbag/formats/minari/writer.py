@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,14 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from gymbag.errors import FormatError
-from gymbag.formats.minari.child import plain
-from gymbag.formats.minari.infos import columns, is_text
+from gymbag.formats.apart.hdf5 import plain
+from gymbag.formats.columns import write_array, write_tree
+from gymbag.formats.infos import columns, is_name, is_text
+from gymbag.formats.losses import Losses
 from gymbag.formats.minari.metadata import RESERVED
-from gymbag.formats.minari.process import require_installed
-from gymbag.formats.minari.spaces import is_name, to_json
+from gymbag.formats.minari.spaces import to_json
 from gymbag.formats.minari.values import named
+from gymbag.formats.process import require_installed
 from gymbag.formats.spaces import known_spaces
 from gymbag.schema import Schema, SpaceCodec, jsonable
 from gymbag.steps import CUT_OFF, Episode, Source, Step
@@ -29,25 +30,6 @@ VERSION = "0.5.4"
 """The release whose layout this is; Minari refuses a data set of one that it does not know."""
 NAME = re.compile(r"[-\w]+-v[0-9]+")
 NAMED = re.compile(rf"([-\w][-\w/]*/)?{NAME.pattern}")
-MOST_NAMED = 10
-
-
-class Losses:
-    """What was not kept: a sentence for each reason, and a few of the places."""
-
-    def __init__(self) -> None:
-        self._places: dict[str, dict[str, None]] = {}
-
-    def add(self, reason: str, *places: str) -> None:
-        """Note that something was not kept."""
-        self._places.setdefault(reason, {}).update(dict.fromkeys(places))
-
-    def __iter__(self) -> Iterator[str]:
-        for reason, places in self._places.items():
-            shown = list(places)[:MOST_NAMED]
-            more = len(places) - len(shown)
-            where = ", ".join(shown) + f" and {more} more" * (more > 0)
-            yield f"{reason}: {where}" if where else reason
 
 
 def write(source: Source, path: Path) -> list[str]:
@@ -59,7 +41,7 @@ def write(source: Source, path: Path) -> list[str]:
         FormatError: h5py is missing, the folder's name is none of Minari's, or Minari has no
             such space or text.
     """
-    require_installed(("h5py",), f"{path}: to write Minari's files")
+    require_installed(("h5py",), f"{path}: to write Minari's files", "minari")
     if not NAME.fullmatch(path.name):
         raise FormatError(
             f"{path.name}: no name for a data set of Minari's; expected letters, digits, - and "
@@ -153,11 +135,11 @@ def _write_rows(
     actions = _batch(schema.action, [row.action for row in rows[1:]])
     _write_batch(group, "observations", both[0], observations, where)
     _write_batch(group, "actions", both[1], actions, where)
-    _write_array(group, "rewards", np.array([row.reward for row in rows[1:]], np.float64))
-    _write_array(group, "terminations", np.array([row.terminated for row in rows[1:]], np.bool_))
-    _write_array(group, "truncations", np.array([row.truncated for row in rows[1:]], np.bool_))
+    write_array(group, "rewards", np.array([row.reward for row in rows[1:]], np.float64))
+    write_array(group, "terminations", np.array([row.terminated for row in rows[1:]], np.bool_))
+    write_array(group, "truncations", np.array([row.truncated for row in rows[1:]], np.bool_))
     infos, missing = columns([row.info for row in rows])
-    _write_tree(group.create_group("infos"), infos)
+    write_tree(group.create_group("infos"), infos)
     if missing:
         lost.add(
             "info: not kept where a key is not in every row of an episode, or changes its type or "
@@ -187,30 +169,9 @@ def _write_batch(group: Any, name: str, space: Any, batch: Any, where: str) -> N
                 f"{where}: {name}: the text {bad!r:.100} has no place in Minari's HDF5 file; "
                 "expected UTF-8 without NUL; choose another format"
             )
-        _write_array(group, name, list(batch))
+        write_array(group, name, list(batch))
     else:
-        _write_array(group, name, np.asarray(batch))
-
-
-def _write_tree(group: Any, tree: dict[str, Any]) -> None:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            _write_tree(group.create_group(key), value)
-        else:
-            _write_array(group, key, value)
-
-
-def _write_array(group: Any, name: str, values: Any) -> None:
-    """Write a column; it can grow along its rows, as Minari's do."""
-    if isinstance(values, list):
-        values = np.array(values, dtype=object)
-    shape = np.shape(values)
-    if 0 in shape:  # HDF5 has no chunks of nothing
-        group.create_dataset(name, data=values)
-        return
-    group.create_dataset(
-        name, data=values, maxshape=(None, *shape[1:]), compression="gzip", shuffle=True
-    )
+        write_array(group, name, np.asarray(batch))
 
 
 def _write_attributes(group: Any, number: int, episode: Episode, lost: Losses) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Infos as Minari has them: a tree of columns, each with one value for every row. Pure."""
+"""Infos as HDF5 files of others have them: trees of columns, one value for every row. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from gymbag.formats.minari.spaces import is_name
 from gymbag.schema import child_path
 
 MOST_DEPTH = 30
@@ -68,3 +67,10 @@ def _column(values: list[Any]) -> Any:
 def is_text(text: str) -> bool:
     """Return whether HDF5 has a place for a text: in UTF-8, and without NUL."""
     return not any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in text)
+
+
+def is_name(key: Any) -> bool:
+    """Return whether a key can be the name of a group in HDF5."""
+    if not isinstance(key, str) or not key.strip(".") or set(key) & {"/", "\0"}:
+        return False
+    return key.isprintable()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Runs the child process that reads Minari's files, episode by episode.
+"""Runs the child process that reads files of other programs', part by part.
 
 Nothing that comes back is believed: it is plain numbers and texts, and each length is checked
 before memory is taken for it.
@@ -7,6 +7,7 @@ before memory is taken for it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -15,7 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -25,26 +26,36 @@ import numpy as np
 from gymbag.errors import FormatError
 from gymbag.formats import limits
 from gymbag.formats.limits import require_fit
-from gymbag.formats.minari import child
 
 PATIENCE = 60
-"""Seconds for one episode."""
+"""Seconds for one answer."""
 MEMORY = 4 << 30
-"""Bytes of address space for the child's libraries, beside an episode and a copy of it."""
-NEEDS = {
-    "hdf5": ("h5py", "PIL"),
-    "arrow": ("pyarrow", "PIL"),
-    "parquet": ("pyarrow", "PIL"),
-}
-"""What reads each of Minari's layouts."""
+"""Bytes of address space for the child's libraries, beside an answer and a copy of it."""
+FORMATS = Path(__file__).parent
+# The modules are imported by their names, but gymbag as a whole, which takes a second, is not.
+BOOTSTRAP = """
+import json, sys, types
+settings = json.loads(sys.argv[1])
+sys.path[:] = settings["path"]
+for name, folder in settings["packages"].items():
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [folder]
+from gymbag.formats.apart.main import main
+main(settings)
+"""
 DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16)")
 
 Leaves = dict[tuple[str, ...], Any]
 """Arrays, or lists of texts, by path; None stands for a group, which holds others."""
 
 
-def require_installed(names: tuple[str, ...], what: str) -> None:
+def require_installed(names: tuple[str, ...], what: str, extra: str) -> None:
     """Check that packages are there.
+
+    Args:
+        names: the packages.
+        what: what takes them, for the message.
+        extra: which of gymbag's extras has them.
 
     Raises:
         FormatError: one is not; the message names it, and what installs it.
@@ -53,33 +64,25 @@ def require_installed(names: tuple[str, ...], what: str) -> None:
     if missing:
         raise FormatError(
             f"{what} takes {' and '.join(missing)}, not installed here; "
-            "pip install 'gymbag[minari]'"
+            f"pip install 'gymbag[{extra}]'"
         )
 
 
-def iter_raw(
-    folder: Path, layout: str, episodes: int, images: list[list[str]], *, arrays: bool = True
-) -> Iterator[tuple[dict[str, Any], Leaves]]:
-    """Iterate over the attributes and the arrays of the episodes.
+Request = tuple[str, dict[str, Any]]
+"""Where it is, for messages; and what `gymbag.formats.apart` is asked for."""
 
-    Args:
-        folder: where ``metadata.json`` stands.
-        layout: "hdf5", "arrow" or "parquet".
-        episodes: how many to read.
-        images: paths of what may be stored as JPEG.
-        arrays: whether to read more than the attributes.
+
+def answers(requests: Iterable[Request]) -> Iterator[tuple[dict[str, Any], Leaves]]:
+    """Iterate over the attributes and the arrays that are asked for, one process for all.
+
+    The next request is made before an answer is used, and answered meanwhile.
 
     Raises:
-        FormatError: a file is missing, damaged or not Minari's.
+        FormatError: a file is missing, damaged or not what is expected.
     """
-    require_installed(NEEDS[layout], f"{folder}: to read Minari's layout {layout!r}")
-    request = {
-        "folder": str(folder.absolute()),
-        "format": layout,
-        "episodes": episodes,
-        "arrays": arrays,
-        "images": images,
+    settings = {
         "path": sys.path,
+        "packages": {"gymbag": str(FORMATS.parent), "gymbag.formats": str(FORMATS)},
         "bytes": limits.MAX_BYTES,
         "memory": 2 * limits.MAX_BYTES + MEMORY,
         "seconds": PATIENCE,
@@ -93,24 +96,47 @@ def iter_raw(
     with (
         tempfile.TemporaryDirectory(prefix="gymbag-") as scratch,
         subprocess.Popen(
-            [sys.executable, "-I", str(Path(child.__file__)), json.dumps(request)],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-I", "-c", BOOTSTRAP, json.dumps(settings)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=scratch,
             env=environment,
         ) as process,
     ):
-        assert process.stdout is not None
         try:
-            for number in range(episodes):
-                where = f"{folder}: episode {number}"
-                try:
-                    yield _episode(process.stdout, where)
-                except EOFError:
-                    raise FormatError(f"{where}: {_end(process)}; it may be damaged") from None
+            pending: str | None = None
+            for where, request in requests:
+                _ask(process, request)
+                if pending is not None:
+                    yield _answer(process, pending)
+                pending = where
+            if pending is not None:
+                yield _answer(process, pending)
         finally:
             process.kill()
+            with contextlib.suppress(OSError):  # of what it was asked and has not read
+                process.stdin.close()  # type: ignore[union-attr]
+
+
+def answer(where: str, request: dict[str, Any]) -> tuple[dict[str, Any], Leaves]:
+    """Return the attributes and the arrays that are asked for; see `answers`."""
+    return next(answers([(where, request)]))
+
+
+def _ask(process: subprocess.Popen[bytes], request: dict[str, Any]) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):  # it has ended, and the answer says why
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()
+
+
+def _answer(process: subprocess.Popen[bytes], where: str) -> tuple[dict[str, Any], Leaves]:
+    assert process.stdout is not None
+    try:
+        return _read(process.stdout, where)
+    except EOFError:
+        raise FormatError(f"{where}: {_end(process)}; it may be damaged") from None
 
 
 def _end(process: subprocess.Popen[bytes]) -> str:
@@ -118,12 +144,12 @@ def _end(process: subprocess.Popen[bytes]) -> str:
     if code == -getattr(signal, "SIGALRM", 0):
         return (
             f"not read after {PATIENCE} s; if it is merely large, set "
-            "gymbag.formats.minari.process.PATIENCE higher"
+            "gymbag.formats.process.PATIENCE higher"
         )
     return f"the process that read it ended with code {code}"
 
 
-def _episode(stream: IO[bytes], where: str) -> tuple[dict[str, Any], Leaves]:
+def _read(stream: IO[bytes], where: str) -> tuple[dict[str, Any], Leaves]:
     line = stream.readline(limits.MAX_JSON)
     if not line.endswith(b"\n"):
         raise EOFError
