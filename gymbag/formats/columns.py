@@ -7,6 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from gymbag.schema import SpaceCodec
+
+CHUNK_BYTES = 1 << 18
+
 
 def write_tree(group: Any, tree: dict[str, Any]) -> None:
     """Write columns, and groups of them."""
@@ -28,3 +32,33 @@ def write_array(group: Any, name: str, values: Any) -> None:
     group.create_dataset(
         name, data=values, maxshape=(None, *shape[1:]), compression="gzip", shuffle=True
     )
+
+
+def append(group: Any, name: str, values: Any) -> None:
+    """Add values to a column along its rows, which is made if there is none.
+
+    Raises:
+        ValueError: they are of another dtype or shape than those before.
+    """
+    if name not in group:
+        rows = max(1, CHUNK_BYTES // max(values[:1].nbytes, 1))
+        group.create_dataset(
+            name,
+            data=values,
+            maxshape=(None, *values.shape[1:]),
+            chunks=(rows, *values.shape[1:]),
+            compression="gzip",
+            shuffle=True,
+        )
+        return
+    column = group[name]
+    if values.dtype != column.dtype or values.shape[1:] != column.shape[1:]:
+        raise ValueError(f"{name}: {values.dtype}{values.shape[1:]} after {column.dtype}")
+    column.resize(len(column) + len(values), axis=0)
+    column[len(column) - len(values) :] = values
+
+
+def batch(codec: SpaceCodec, values: list[Any]) -> Any:
+    """Return values as one batch, each checked to fit its space."""
+    arrays = codec.encode([codec.snapshot(value) for value in values])
+    return codec.decode(iter(arrays), len(values))

@@ -10,9 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gymbag.errors import FormatError, RecordingWarning
+from gymbag.formats.aligned import null_like
 from gymbag.formats.limits import ROW_BYTES, require_fit
 from gymbag.formats.minari import metadata
 from gymbag.formats.minari.spaces import from_json
@@ -133,7 +132,7 @@ class MinariSource:
         observations = values.rows(self.observation_space, ("observations",), n + 1)
         taken = values.rows(self.action_space, ("actions",), n)
         known = self.action_space is not None
-        null = null_sample(self.action_space) if known else _null_like(taken[0])
+        null = null_sample(self.action_space) if known else null_like(taken[0])
         ended = [bool(some[n - 1]) for some in flags]
         early = any(any(some[: n - 1]) for some in flags)
         rows = [
@@ -147,10 +146,3 @@ class MinariSource:
 
     def __repr__(self) -> str:
         return f"<MinariSource {self.name!r} in {str(self.folder)!r}>"
-
-
-def _null_like(value: Any) -> Any:
-    """Return what stands where there is no action, of which only examples are known."""
-    if not isinstance(value, np.ndarray | np.generic):
-        return value
-    return np.full_like(value, np.nan if value.dtype.kind == "f" else 0)[()]

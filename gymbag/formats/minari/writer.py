@@ -15,7 +15,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from gymbag.errors import FormatError
 from gymbag.formats.apart.hdf5 import plain
-from gymbag.formats.columns import write_array, write_tree
+from gymbag.formats.columns import batch, write_array, write_tree
 from gymbag.formats.infos import columns, is_name, is_text
 from gymbag.formats.losses import Losses
 from gymbag.formats.minari.metadata import RESERVED
@@ -23,7 +23,7 @@ from gymbag.formats.minari.spaces import to_json
 from gymbag.formats.minari.values import named
 from gymbag.formats.process import require_installed
 from gymbag.formats.spaces import known_spaces
-from gymbag.schema import Schema, SpaceCodec, jsonable
+from gymbag.schema import Schema, jsonable
 from gymbag.steps import CUT_OFF, Episode, Source, Step
 
 VERSION = "0.5.4"
@@ -131,8 +131,8 @@ def _write_rows(
     where: str,
     lost: Losses,
 ) -> None:
-    observations = _batch(schema.observation, [row.observation for row in rows])
-    actions = _batch(schema.action, [row.action for row in rows[1:]])
+    observations = batch(schema.observation, [row.observation for row in rows])
+    actions = batch(schema.action, [row.action for row in rows[1:]])
     _write_batch(group, "observations", both[0], observations, where)
     _write_batch(group, "actions", both[1], actions, where)
     write_array(group, "rewards", np.array([row.reward for row in rows[1:]], np.float64))
@@ -150,28 +150,22 @@ def _write_rows(
         lost.add("time: not kept by this format")
 
 
-def _batch(codec: SpaceCodec, values: list[Any]) -> Any:
-    """Return values as one batch, each checked to fit its space."""
-    arrays = codec.encode([codec.snapshot(value) for value in values])
-    return codec.decode(iter(arrays), len(values))
-
-
-def _write_batch(group: Any, name: str, space: Any, batch: Any, where: str) -> None:
+def _write_batch(group: Any, name: str, space: Any, values: Any, where: str) -> None:
     if isinstance(space, spaces.Dict | spaces.Tuple):
         inner = group.create_group(name)
         keys = space.spaces if isinstance(space, spaces.Dict) else range(len(space.spaces))
         for key, (inner_name, below) in zip(keys, named(space, "hdf5"), strict=True):
-            _write_batch(inner, inner_name, below, batch[key], where)
+            _write_batch(inner, inner_name, below, values[key], where)
     elif isinstance(space, spaces.Text):
-        bad = next((text for text in batch if not is_text(text)), None)
+        bad = next((text for text in values if not is_text(text)), None)
         if bad is not None:
             raise FormatError(
                 f"{where}: {name}: the text {bad!r:.100} has no place in Minari's HDF5 file; "
                 "expected UTF-8 without NUL; choose another format"
             )
-        write_array(group, name, list(batch))
+        write_array(group, name, list(values))
     else:
-        write_array(group, name, np.asarray(batch))
+        write_array(group, name, np.asarray(values))
 
 
 def _write_attributes(group: Any, number: int, episode: Episode, lost: Losses) -> None:
