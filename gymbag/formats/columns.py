@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gymbag.formats.apart.hdf5 import plain
 from gymbag.schema import SpaceCodec
 
 CHUNK_BYTES = 1 << 18
@@ -62,3 +63,16 @@ def batch(codec: SpaceCodec, values: list[Any]) -> Any:
     """Return values as one batch, each checked to fit its space."""
     arrays = codec.encode([codec.snapshot(value) for value in values])
     return codec.decode(iter(arrays), len(values))
+
+
+def keep(attributes: Any, name: str, value: Any) -> bool:
+    """Write an attribute if it comes back as it was, and return whether it does."""
+    wanted = list(value) if isinstance(value, tuple) else plain(value)
+    try:
+        attributes[name] = value
+        if plain(attributes[name]) == wanted:
+            return True
+        del attributes[name]
+    except (TypeError, ValueError, OverflowError, OSError, RuntimeError):
+        pass
+    return False

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,10 @@ class FileGroup:
         self.where = str(path)
         self._request = {"kind": "hdf5", "file": str(path.absolute()), "group": group}
 
-    def names(self) -> list[str]:
-        """Return what stands in the group; nothing if the file cannot be read."""
-        try:
-            return list(answer(self.where, {**self._request, "take": "names"})[1][()])
-        except FormatError:
-            return []
+    def about(self) -> tuple[dict[str, Any], list[str]]:
+        """Return the attributes of the group, and the names of what stands in it."""
+        attributes, leaves = answer(self.where, {**self._request, "take": "names"})
+        return attributes, list(leaves[()])
 
     def shapes(self) -> dict[tuple[str, ...], tuple[np.dtype[Any] | None, tuple[int, ...]]]:
         """Return dtype and shape of all arrays in it; the dtype of what is no number is None."""
@@ -65,12 +63,17 @@ class FileGroup:
             yield found
 
 
-def starts_as_hdf5(path: Path) -> bool:
-    """Return whether a file begins as HDF5's do; a pipe is not opened."""
-    if not path.is_file():
+def holds(path: Path, group: tuple[str, ...], wanted: Callable[[set[str]], bool]) -> bool:
+    """Return whether it is an HDF5 file with a group of the names that are wanted."""
+    if not path.is_file():  # to open a pipe is to wait until somebody writes to it
         return False
     with path.open("rb") as file:
-        return file.read(len(SIGNATURE)) == SIGNATURE
+        if file.read(len(SIGNATURE)) != SIGNATURE:
+            return False
+    try:
+        return wanted(set(FileGroup(path, group).about()[1]))
+    except FormatError:
+        return False
 
 
 def _size(text: str) -> int:

@@ -38,7 +38,7 @@ class Losses:
                 self.add(f"{name}: not kept by this format", where)
         if "time" not in kept and any(map(math.isfinite, episode.times.tolist())):
             self.add("time: not kept by this format")
-        if episode.ended in CUT_OFF:
+        if "ended" not in kept and episode.ended in CUT_OFF:
             self.add("ended: kept as truncated, and not that its user cut the episode off", where)
 
     def __iter__(self) -> Iterator[str]:

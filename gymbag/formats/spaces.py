@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from gymbag.errors import FormatError
+from gymbag.schema import child_path
 from gymbag.steps import Episode, Source
 
 
@@ -37,12 +38,15 @@ def known_spaces(source: Source, first: Episode | None) -> tuple[Any, Any, list[
     return found[0], found[1], lost
 
 
-def like(batch: Any, name: str = "value") -> spaces.Box:
-    """Return an unbounded space for arrays of which only examples are known.
+def like(batch: Any, name: str = "value") -> Any:
+    """Return an unbounded space for arrays of which only examples are known, or dicts of them.
 
     >>> like(np.zeros((5, 2), "f4"))
     Box(-inf, inf, (2,), float32)
     """
+    if isinstance(batch, dict):
+        pairs = [(key, like(part, child_path(name, key))) for key, part in batch.items()]
+        return spaces.Dict(pairs)
     array = batch if isinstance(batch, np.ndarray) else np.empty(0, dtype=object)
     if array.dtype.kind not in "iuf":
         kind = array.dtype if array is batch else type(batch).__name__

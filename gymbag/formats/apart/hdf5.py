@@ -22,7 +22,8 @@ class HDF5Reader(Reader):
 
     ``take`` is "attributes", or what is wanted beside them: "names" of what the group holds,
     "shapes", which are the dtype and the sizes of each array, as texts, or "arrays"; of both only
-    what stands at the paths ``only``, and of arrays only the rows ``rows``, if these are given.
+    what stands at the paths ``only``, and of arrays only the rows ``rows``, if these are given. A
+    group that is ``optional`` may be missing, and has nothing in it then.
     """
 
     def __init__(self, file: str, most: int) -> None:
@@ -32,6 +33,12 @@ class HDF5Reader(Reader):
         self.h5py: Any = h5py
         require_plain(self.path)
         self.file = h5py.File(self.path, "r")
+
+    def answer(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[Leaf]]:
+        """Return the attributes and the arrays."""
+        if request.get("optional") and request["group"][0] not in self.file:
+            return {}, []
+        return super().answer(request)
 
     def group(self) -> Any:
         """Return the group that is asked for."""

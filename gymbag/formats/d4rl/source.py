@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from gymbag.errors import FormatError, RecordingWarning
 from gymbag.formats.aligned import aligned_episode
-from gymbag.formats.foreign import FileGroup, starts_as_hdf5
+from gymbag.formats.foreign import FileGroup, holds
 from gymbag.formats.limits import ROW_BYTES, require_fit
 from gymbag.formats.process import require_installed
 from gymbag.steps import Episode
@@ -266,7 +266,7 @@ def names(path: Path) -> list[str]:
 
 def sniff(path: Path) -> bool:
     """Return whether it is an HDF5 file with D4RL's arrays in its root."""
-    return starts_as_hdf5(path) and set(NEEDED) <= set(FileGroup(path).names())
+    return holds(path, (), set(NEEDED).issubset)
 
 
 def _blocks(ends: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:

@@ -14,8 +14,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from gymbag.errors import FormatError
-from gymbag.formats.apart.hdf5 import plain
-from gymbag.formats.columns import batch, write_array, write_tree
+from gymbag.formats.columns import batch, keep, write_array, write_tree
 from gymbag.formats.infos import columns, is_name, is_text
 from gymbag.formats.losses import Losses
 from gymbag.formats.minari.metadata import RESERVED
@@ -172,7 +171,7 @@ def _write_attributes(group: Any, number: int, episode: Episode, lost: Losses) -
     where = f"episode {episode.id}"
     group.attrs["id"] = number
     group.attrs["total_steps"] = episode.episode_length
-    if episode.seed is not None and not _keep(group.attrs, "seed", episode.seed):
+    if episode.seed is not None and not keep(group.attrs, "seed", episode.seed):
         lost.add("seed: not kept beyond 64 bits", where)
     if episode.options is not None and not _keep_options(group.attrs, "options", episode.options):
         lost.add("options: not kept where HDF5 has no place for a value", where)
@@ -190,21 +189,8 @@ def _keep_options(attributes: Any, path: str, options: dict[Any, Any]) -> bool:
         and (
             _keep_options(attributes, f"{path}/{key}", value)
             if isinstance(value, dict)
-            else _keep(attributes, f"{path}/{key}", value)
+            else keep(attributes, f"{path}/{key}", value)
         )
         for key, value in options.items()
     ]
     return bool(kept) and all(kept)
-
-
-def _keep(attributes: Any, name: str, value: Any) -> bool:
-    """Write an attribute if it comes back as it was, and return whether it does."""
-    wanted = list(value) if isinstance(value, tuple) else plain(value)
-    try:
-        attributes[name] = value
-        if plain(attributes[name]) == wanted:
-            return True
-        del attributes[name]
-    except (TypeError, ValueError, OverflowError, OSError, RuntimeError):
-        pass
-    return False
