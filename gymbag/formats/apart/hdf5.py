@@ -34,6 +34,10 @@ class HDF5Reader(Reader):
         require_plain(self.path)
         self.file = h5py.File(self.path, "r")
 
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
     def answer(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[Leaf]]:
         """Return the attributes and the arrays."""
         if request.get("optional") and request["group"][0] not in self.file:

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from gymbag.formats.apart.arrow import ArrowReader, ParquetReader
+from gymbag.formats.apart.frames import FramesReader, VideoReader
 from gymbag.formats.apart.hdf5 import HDF5Reader
 from gymbag.formats.apart.reader import Leaf, Reader, Refused
 
@@ -34,7 +35,11 @@ KINDS: dict[str, type[Reader]] = {
     "hdf5": HDF5Reader,
     "arrow": ArrowReader,
     "parquet": ParquetReader,
+    "frames": FramesReader,
+    "video": VideoReader,
 }
+MOST_OPEN = 16
+"""Files at once, for example the videos of as many cameras."""
 
 
 def pack(leaf: Leaf) -> tuple[list[Any], bytes | memoryview]:
@@ -66,15 +71,17 @@ def limit(nbytes: int) -> None:
 def run(settings: dict[str, Any], lines: Iterable[bytes | str], out: Any) -> None:
     """Answer all that is asked for."""
     watch = getattr(signal, "alarm", lambda seconds: None)
-    asked, reader = None, None
+    readers: dict[tuple[str, str], Reader] = {}
     for line in lines:
         # Nothing catches the signal: it ends a process that is caught in one of the libraries.
         watch(settings["seconds"])
         request = json.loads(line)
-        if reader is None or asked != (request["kind"], request["file"]):
-            asked = request["kind"], request["file"]
-            reader = KINDS[request["kind"]](request["file"], settings["bytes"])
-        attributes, leaves = reader.answer(request)
+        asked = request["kind"], request["file"]
+        if asked not in readers:
+            if len(readers) == MOST_OPEN:
+                readers.pop(next(iter(readers))).close()
+            readers[asked] = KINDS[request["kind"]](request["file"], settings["bytes"])
+        attributes, leaves = readers[asked].answer(request)
         packed = [pack(leaf) for leaf in leaves]
         watch(0)
         head = {"attributes": attributes, "leaves": [description for description, _ in packed]}

@@ -18,6 +18,8 @@ Leaf = tuple[Keys, Any]
 
 MOST_LEAVES = 10_000
 MOST_DEPTH = 32
+MODES = ("L", "RGB", "RGBA")
+"""Of images; in others, the values are no brightness, or are not of one byte."""
 
 
 class Refused(ValueError):
@@ -42,6 +44,9 @@ class Reader:
         attributes = self.attributes()
         return attributes, list(self.arrays()) if request["take"] != "attributes" else []
 
+    def close(self) -> None:
+        """Close what is open."""
+
     def attributes(self) -> dict[str, Any]:
         """Return what stands beside the arrays."""
         raise NotImplementedError
@@ -64,18 +69,22 @@ class Reader:
                 "arrays; if you trust the file, set gymbag.formats.limits.MAX_BYTES higher"
             )
 
-    def decode_images(self, path: Keys, cells: Any) -> Any:
-        """Return JPEG images as one array."""
+    def decode_images(self, path: Keys, cells: Any, formats: tuple[str, ...] = ("JPEG",)) -> Any:
+        """Return images as one array."""
         from PIL import Image
 
         frames: Any = None
         for k, cell in enumerate(cells):
-            # Only as JPEG: to read some of its other formats, Pillow runs programs.
-            with Image.open(io.BytesIO(cell), formats=["JPEG"]) as image:
+            # Only in these: to read some of its other formats, Pillow runs programs.
+            with Image.open(io.BytesIO(cell), formats=formats) as image:
+                if image.mode not in MODES:
+                    raise Refused(f"{'/'.join(path)}: an image of the mode {image.mode}")
                 shape = (image.height, image.width, len(image.getbands()))
                 if frames is None:
                     self.take(len(cells) * math.prod(shape), path)
                     frames = np.empty((len(cells), *shape), np.uint8)
+                if shape != frames.shape[1:]:
+                    raise Refused(f"{'/'.join(path)}: images of {frames.shape[1:]} and {shape}")
                 frames[k] = np.asarray(image).reshape(shape)
         if frames is None:
             raise Refused(f"{'/'.join(path)}: no images")

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""LeRobot's data sets of the version 3.0: a folder of Parquet files, JSON and MP4 videos.
+
+See `gymbag.formats.lerobot.source` for what becomes of the features, and
+`gymbag.formats.lerobot.writer` for what is written. Parquet, images and videos are read in a
+process of their own. Takes ``pip install 'gymbag[lerobot]'``, and ``gymbag[lerobot-video]`` where
+there are videos, and no LeRobot.
+
+>>> folder = Path(filename).with_name("cartpole-lerobot")
+>>> gymbag.convert(filename, folder, target_format="lerobot")[-1]
+"task: not known; 'CartPole-v1' is written in its place"
+>>> read(folder, None).metadata["fps"]
+30
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gymbag.formats.aligned import SAYS_UNKNOWN
+from gymbag.formats.format import Format
+from gymbag.formats.lerobot.info import names, sniff
+from gymbag.formats.lerobot.source import LeRobotSource, read
+from gymbag.formats.lerobot.writer import write
+
+__all__ = ["FORMAT", "LeRobotSource", "Path", "names", "read", "sniff", "write"]
+
+FORMAT = Format(
+    "lerobot",
+    (),
+    sniff,
+    names,
+    read,
+    write,
+    lacks=(
+        f"LeRobot keeps no final observation: {SAYS_UNKNOWN}",
+        "LeRobot keeps no spaces, seeds, or times but from the beginning of an episode",
+        "LeRobot need not tell terminated from truncated: next.done alone counts as terminated",
+    ),
+)
