@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -72,7 +72,7 @@ Request = tuple[str, dict[str, Any]]
 """Where it is, for messages; and what `gymbag.formats.apart` is asked for."""
 
 
-def answers(requests: Iterable[Request]) -> Iterator[tuple[dict[str, Any], Leaves]]:
+def answers(requests: Iterable[Request]) -> Generator[tuple[dict[str, Any], Leaves]]:
     """Iterate over the attributes and the arrays that are asked for, one process for all.
 
     The next request is made before an answer is used, and answered meanwhile.
@@ -121,7 +121,8 @@ def answers(requests: Iterable[Request]) -> Iterator[tuple[dict[str, Any], Leave
 
 def answer(where: str, request: dict[str, Any]) -> tuple[dict[str, Any], Leaves]:
     """Return the attributes and the arrays that are asked for; see `answers`."""
-    return next(answers([(where, request)]))
+    with contextlib.closing(answers([(where, request)])) as found:
+        return next(found)
 
 
 def _ask(process: subprocess.Popen[bytes], request: dict[str, Any]) -> None:

@@ -103,7 +103,7 @@ def info_columns(rows: list[Step]) -> tuple[Columns, list[str]]:
         if taken or any("." in key or not KEY.fullmatch(key) for key in path):
             missing.append("info." + ".".join(path))
         else:
-            flat[".".join(path)] = value if isinstance(value, list) else np.asarray(value)
+            flat[".".join(path)] = value
     return flat, missing
 
 
@@ -115,8 +115,8 @@ def _flat(tree: dict[str, Any], path: Keys) -> Iterator[tuple[Keys, Any]]:
             yield (*path, key), value
 
 
-def info_kinds(source: Source, lost: Losses) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Return dtype and shape of all infos that are alike in every episode."""
+def kept_infos(source: Source, lost: Losses) -> list[str]:
+    """Return the names of all infos that are alike in every episode."""
     kinds: dict[str, Any] = {}
     for number, episode in enumerate(source.iter_episodes()):
         found, missing = info_columns(list(episode.steps()))
@@ -129,11 +129,13 @@ def info_kinds(source: Source, lost: Losses) -> dict[str, tuple[str, tuple[int, 
     for key, kind in kinds.items():
         if kind is None:
             lost.add(NOT_KEPT, f"info.{key}")
-    return {key: kind for key, kind in kinds.items() if kind is not None}
+        elif kind[1] == (1,):
+            lost.add("shape: an array of one number is read as a number", f"info.{key}")
+    return [key for key, kind in kinds.items() if kind is not None]
 
 
 def kind_of(values: Any) -> tuple[str, tuple[int, ...]]:
-    """Return the dtype of a feature, and the shape of one value."""
+    """Return the dtype of a feature, and the shape of one value; a text has none."""
     if isinstance(values, list):
-        return "string", (1,)
-    return str(values.dtype), values.shape[1:] or (1,)
+        return "string", ()
+    return str(values.dtype), values.shape[1:]

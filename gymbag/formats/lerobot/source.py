@@ -6,13 +6,15 @@ A frame is an observation, the action that followed, and what ``next.`` says of 
 and a lone ``observation.state`` or ``observation.image`` is the array itself. ``next.reward``,
 ``next.done``, ``next.terminated`` and ``next.truncated`` are what they say. All other features are
 in the infos: those that begin with ``next.`` of the row after the action, others, and the text of
-the task, of the row before it. ``timestamp`` is there only where it is not ``frame_index / fps``.
+the task, of the row before it; one number there is no array. ``timestamp`` is there only where it
+is not ``frame_index / fps``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from gymbag.errors import FormatError
 from gymbag.formats.aligned import aligned_episode
 from gymbag.formats.lerobot.info import OWN, Feature, files, numbered, read_info
 from gymbag.formats.limits import ROW_BYTES, require_fit
-from gymbag.formats.process import Leaves, Request, answer, answers, require_installed
+from gymbag.formats.process import Request, answers, require_installed
 from gymbag.steps import Episode
 
 LONE = (("state",), ("image",))
@@ -32,6 +34,8 @@ TOLERANCE = 1e-4
 """Seconds, as LeRobot has it."""
 PLACES = ("episode_index", "length", "dataset_from_index", "data/chunk_index", "data/file_index")
 VIDEO_PLACES = ("chunk_index", "file_index", "from_timestamp")
+TASKS = ("task_index", "task", "__index_level_0__")
+"""The text is the index of the table, by whichever name."""
 ABOUT = ("fps", "robot_type")
 
 Tree = dict[str, Any]
@@ -76,16 +80,15 @@ class LeRobotSource:
         Raises:
             FormatError: a file is missing, damaged, or not LeRobot's.
         """
-        tasks = self._tasks()
-        places = self._places()
+        tasks, places = self._about()
         asked = [self._asked(place) for place in places]
-        found = answers(request for requests in asked for request in requests)
-        for number, (place, requests) in enumerate(zip(places, asked, strict=True)):
-            leaves = [next(found)[1] for _ in requests]
-            frames = {path[0]: leaf for path, leaf in leaves[0].items()}
-            for key, video in zip(self._videos, leaves[1:], strict=True):
-                frames[key] = video[()]
-            yield self._episode(number, place, frames, tasks)
+        with closing(answers(request for requests in asked for request in requests)) as found:
+            for number, (place, requests) in enumerate(zip(places, asked, strict=True)):
+                leaves = [next(found)[1] for _ in requests]
+                frames = {path[0]: leaf for path, leaf in leaves[0].items()}
+                for key, video in zip(self._videos, leaves[1:], strict=True):
+                    frames[key] = video[()]
+                yield self._episode(number, place, frames, tasks)
 
     def _below(self, prefix: str) -> dict[str, Keys]:
         """Return the features of a prefix, and where in a tree their values stand."""
@@ -99,33 +102,30 @@ class LeRobotSource:
                 raise FormatError(f"{self.folder}: features: {key!r} is one, and holds others")
         return found
 
-    def _tasks(self) -> dict[int, str]:
-        """Return the texts of the tasks by their numbers."""
-        columns = ["task_index", "task", "__index_level_0__"]
-        path = self.folder / "meta" / "tasks.parquet"
-        leaves = self._table(path, columns)
-        texts = leaves.get(("task",), leaves.get(("__index_level_0__",)))
-        numbers = leaves.get(("task_index",))
-        if not isinstance(texts, list) or not isinstance(numbers, np.ndarray):
-            raise FormatError(f"{path}: found no numbers and texts; expected both")
-        return dict(zip(numbers.tolist(), texts, strict=True))
-
-    def _table(self, path: Path, columns: list[str]) -> Leaves:
-        request = {"kind": "frames", "file": str(path.absolute()), "columns": columns}
-        return answer(str(path), {**request, "take": "arrays"})[1]
-
-    def _places(self) -> list[dict[str, Any]]:
-        """Return where each episode stands, in order."""
+    def _about(self) -> tuple[dict[int, str], list[dict[str, Any]]]:
+        """Return the texts of the tasks by their numbers, and where each episode stands."""
         keys = [f"videos/{key}/{what}" for key in self._videos for what in VIDEO_PLACES]
         columns = [*PLACES, *keys]
+        tasks = self.folder / "meta" / "tasks.parquet"
+        paths = files(self.folder, "meta/episodes")
+        asked = [_table(tasks, list(TASKS)), *(_table(path, columns) for path in paths)]
+        with closing(answers(asked)) as answered:
+            (_, first), *others = answered
+        texts, numbers = first.get(TASKS[1:2], first.get(TASKS[2:])), first.get(TASKS[:1])
+        if not isinstance(texts, list) or not isinstance(numbers, np.ndarray):
+            raise FormatError(f"{tasks}: found no numbers and texts; expected both")
         found: list[dict[str, Any]] = []
-        for path in files(self.folder, "meta/episodes"):
-            leaves = self._table(path, columns)
+        for path, (_, leaves) in zip(paths, others, strict=True):
             missing = [name for name in columns if not _numbers(leaves.get((name,)))]
             if missing:
                 raise FormatError(f"{path}: no numbers in {', '.join(missing)}; expected them")
             rows = zip(*(leaves[name,].tolist() for name in columns), strict=True)
             found += [dict(zip(columns, row, strict=True)) for row in rows]
+        self._place(found, columns)
+        return dict(zip(numbers.tolist(), texts, strict=True)), found
+
+    def _place(self, found: list[dict[str, Any]], columns: list[str]) -> None:
+        """Note in which file each episode is, and at which of its rows it begins."""
         first: dict[tuple[int, int], int] = {}
         for place in found:
             if min(place[name] for name in columns) < 0 or place["length"] < 1:
@@ -135,7 +135,6 @@ class LeRobotSource:
             place["file"] = file
         for place in found:
             place["row"] = place["dataset_from_index"] - first[place["file"]]
-        return found
 
     def _asked(self, place: dict[str, Any]) -> list[Request]:
         """Return what to ask for: the frames of an episode, and its images of each video."""
@@ -184,7 +183,10 @@ class LeRobotSource:
             early = key in FLAGS[1:] and any(flags[key][:-1])
             if key in self._observed or key in self._acted or (key in FLAGS and not early):
                 continue
-            self._fill(infos[path[0] == "next" :], path, frames[key])
+            values = frames[key]
+            if self._features[key].shape == (1,) and not isinstance(values, list):
+                values = values.reshape(-1)
+            self._fill(infos[path[0] == "next" :], path, values)
         for info, index in zip(infos, frames["task_index"].reshape(-1).tolist(), strict=False):
             if index in tasks:
                 info["task"] = tasks[index]
@@ -228,6 +230,11 @@ class LeRobotSource:
 
     def __repr__(self) -> str:
         return f"<LeRobotSource {self.name!r} in {str(self.folder)!r}>"
+
+
+def _table(path: Path, columns: list[str]) -> Request:
+    file = str(path.absolute())
+    return str(path), {"kind": "frames", "file": file, "columns": columns, "take": "arrays"}
 
 
 def _numbers(leaf: Any) -> bool:

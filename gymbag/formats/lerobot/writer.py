@@ -23,8 +23,8 @@ from gymbag.formats.lerobot.info import DATA_PATH, INFO, VERSION
 from gymbag.formats.lerobot.plan import (
     Keys,
     info_columns,
-    info_kinds,
     is_picture,
+    kept_infos,
     kind_of,
     leaves,
 )
@@ -108,7 +108,7 @@ class _Writer:
         self.schema = Schema.from_spaces(*both)
         self.places = [leaves(space, name, lost) for space, name in _named(both)]
         self.pictures = {k for some in self.places for k, (_, s) in some.items() if is_picture(s)}
-        self.infos = info_kinds(source, lost)
+        self.infos = kept_infos(source, lost)
         self.metadata = source.metadata
         self.fps = self._known_fps()
         self.otherwise = source.description or source.name or "unknown"
@@ -146,7 +146,7 @@ class _Writer:
                     values if picture or values.ndim > 1 else values[:, None]
                 )
             kind = "image" if key in self.pictures else dtype
-            about = {"dtype": kind, "shape": shape, "names": self._names(key)}
+            about = {"dtype": kind, "shape": shape or (1,), "names": self._names(key)}
             self.features.setdefault(key, about)
         table = self.arrow.table({key: self._column(key, some) for key, some in found.items()})
         self._write(table)
