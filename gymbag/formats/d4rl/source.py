@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from gymbag.errors import FormatError, RecordingWarning
 from gymbag.formats.aligned import aligned_episode
-from gymbag.formats.foreign import FileGroup, holds
+from gymbag.formats.group import FileGroup, holds
 from gymbag.formats.limits import ROW_BYTES, require_fit
 from gymbag.formats.process import require_installed
 from gymbag.steps import Episode

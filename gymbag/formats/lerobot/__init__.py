@@ -6,16 +6,14 @@ See `gymbag.formats.lerobot.source` for what becomes of the features, and
 process of their own. Takes ``pip install 'gymbag[lerobot]'``, and ``gymbag[lerobot-video]`` where
 there are videos, and no LeRobot.
 
->>> folder = Path(filename).with_name("cartpole-lerobot")
->>> gymbag.convert(filename, folder, target_format="lerobot")[-1]
-"task: not known; 'CartPole-v1' is written in its place"
->>> read(folder, None).metadata["fps"]
-30
+>>> gymbag.convert(filename, filename + ".lerobot", target_format="lerobot")[-1]
+'final observation: not kept by this format'
+>>> source = gymbag.formats.read(filename + ".lerobot")
+>>> source.metadata["fps"], [len(episode) for episode in source.iter_episodes()]
+(30, [8, 1])
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from gymbag.formats.aligned import SAYS_UNKNOWN
 from gymbag.formats.format import Format
@@ -23,7 +21,7 @@ from gymbag.formats.lerobot.info import names, sniff
 from gymbag.formats.lerobot.source import LeRobotSource, read
 from gymbag.formats.lerobot.writer import write
 
-__all__ = ["FORMAT", "LeRobotSource", "Path", "names", "read", "sniff", "write"]
+__all__ = ["FORMAT", "LeRobotSource", "names", "read", "sniff", "write"]
 
 FORMAT = Format(
     "lerobot",

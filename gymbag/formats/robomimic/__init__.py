@@ -6,24 +6,20 @@ the attribute ``env_args`` of ``data`` names the environment, and ``mask/…`` n
 `gymbag.formats.robomimic.source` for where that is found in episodes. The file is read in a
 process of its own. Takes ``pip install 'gymbag[robomimic]'``, and no robomimic.
 
->>> path = Path(filename).with_name("demo.hdf5")
->>> gymbag.convert(filename, path, target_format="robomimic")[-1]
-'time: not kept by this format'
->>> source = read(path, None)
->>> source.metadata["env_args"]["env_name"], next(source.iter_episodes()).observations.shape
-('CartPole-v1', (6, 4))
+>>> notes = gymbag.convert(filename, filename + ".demo", target_format="robomimic")
+>>> source = gymbag.formats.read(filename + ".demo")
+>>> source.metadata["env_args"]["env_name"], [len(episode) for episode in source.iter_episodes()]
+('CartPole-v1', [8, 1])
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from gymbag.formats.aligned import SAYS_UNKNOWN
 from gymbag.formats.format import Format
 from gymbag.formats.robomimic.source import RobomimicSource, names, read, sniff
 from gymbag.formats.robomimic.writer import write
 
-__all__ = ["FORMAT", "Path", "RobomimicSource", "names", "read", "sniff", "write"]
+__all__ = ["FORMAT", "RobomimicSource", "names", "read", "sniff", "write"]
 
 FORMAT = Format(
     "robomimic",

@@ -21,7 +21,7 @@ import numpy as np
 
 from gymbag.errors import FormatError, RecordingWarning
 from gymbag.formats.aligned import aligned_episode
-from gymbag.formats.foreign import FileGroup, holds
+from gymbag.formats.group import FileGroup, holds
 from gymbag.formats.limits import ROW_BYTES, require_fit, require_short
 from gymbag.formats.process import Leaves, Request, answers, require_installed
 from gymbag.steps import Episode
