@@ -28,6 +28,7 @@ from gymbag.cli import main
 from gymbag.errors import FormatError
 from gymbag.formats import limits, process
 from gymbag.formats.aligned import UNKNOWN
+from gymbag.formats.apart.frames import FramesReader, VideoReader
 from gymbag.memory import MemoryEpisode
 
 DATA = Path(__file__).parent / "data"
@@ -406,6 +407,25 @@ def test_a_hostile_data_set_is_refused(
     ):
         list(formats.read(folder, "lerobot").iter_episodes())
     assert str(folder) in str(caught.value)
+
+
+def test_readers_in_this_process_go_back_and_skip() -> None:
+    """What runs in the other process, where coverage and debuggers see it."""
+    frames = FramesReader(str(DATA / "lerobot-images" / FRAMES), 1 << 25)
+    video = VideoReader(str(DATA / "lerobot-video" / VIDEO), 1 << 25)
+    images = np.stack([frame["image"] for frame in truth()]).astype(int)
+    for start, stop in ((4, 9), (0, 4), (13, 15), (12, 13), (0, 15)):
+        request = {"take": "arrays", "columns": ["index", TOP, "not there"]}
+        about, leaves = frames.answer({**request, "rows": [start, stop]})
+        assert about == {"rows": 15}
+        found = {path[0]: values for path, values in leaves}
+        assert found["index"].tolist() == list(range(start, stop))
+        assert np.array_equal(found[TOP], images[start:stop])
+        request = {"take": "arrays", "start": start / 10, "count": stop - start, "fps": 10}
+        ((_, shown),) = video.answer(request)[1]
+        assert np.abs(shown - images[start:stop]).max() <= 2
+    frames.close()
+    video.close()
 
 
 # LeRobot itself.
