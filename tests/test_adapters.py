@@ -274,3 +274,154 @@ class TestD3rlpy:
             d3.to_mdp_dataset(made(NESTED))
         with pytest.raises(FormatError, match="has no episode"):
             d3.to_mdp_dataset(made(BOX, ends=[]))
+
+
+class TestTorchRL:
+    @pytest.fixture
+    def rl(self) -> Any:
+        pytest.importorskip("torchrl", reason="the adapter is for its users")
+        from gymbag.formats import torchrl
+
+        return torchrl
+
+    @pytest.mark.parametrize(
+        ("observation", "action"),
+        [
+            (BOX, THREE),
+            (IMAGE, spaces.Box(-1, 1, (2,), np.float32)),
+            (NESTED, spaces.MultiBinary(3)),
+            (spaces.Discrete(5), spaces.MultiDiscrete([2, 3])),
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("rows", [2, 100])
+    def test_what_goes_in_comes_out(
+        self, rl: Any, observation: Any, action: Any, rows: int, monkeypatch: Any
+    ) -> None:
+        from torchrl.data import LazyTensorStorage, ReplayBuffer
+
+        monkeypatch.setattr(flat, "MOST_ROWS", rows)
+        source = made(observation, action)
+        data = rl.to_tensordict(source, strict=True)
+        known = {"observation_space": observation, "action_space": action}
+        same(source, rl.from_tensordict(data, **known))
+        buffer = ReplayBuffer(storage=LazyTensorStorage(20), batch_size=4)
+        assert rl.extend_replay_buffer(buffer, source) == len(buffer) == 15
+        same(source, rl.from_tensordict(buffer[:], **known))
+
+    def test_it_is_what_the_librarys_own_rollout_gives(self, rl: Any, tmp_path: Any) -> None:
+        from torchrl.envs import GymWrapper
+
+        env = record_hdf5(gymnasium.make("CartPole-v1"), str(tmp_path / "x.h5"))
+        wrapped = GymWrapper(env, categorical_action_encoding=True)
+        theirs = wrapped.rollout(60, break_when_any_done=False)
+        wrapped.close()
+        with open(str(tmp_path / "x.h5")) as store:
+            mine = rl.to_tensordict(store)
+            mine["next", "truncated"][-1] = mine["next", "done"][-1] = theirs["next", "done"][-1]
+            assert len(mine) == 60
+            for key in theirs.keys(include_nested=True, leaves_only=True):
+                assert (mine[key] == theirs[key]).all(), key
+                assert mine[key].dtype == theirs[key].dtype, key
+                assert mine[key].shape == theirs[key].shape, key
+            episodes = [list(episode.steps()) for episode in store.episodes]
+            episodes[-1][-1] = episodes[-1][-1]._replace(truncated=False)
+            assert compare(episodes, rl.from_tensordict(theirs), infos=False)
+
+    def test_slices_of_a_buffer_stay_in_their_episodes(self, rl: Any, cartpole: Any) -> None:
+        from torchrl.data import LazyTensorStorage, ReplayBuffer, SliceSampler
+
+        sampler = SliceSampler(slice_len=4, traj_key=("collector", "traj_ids"), strict_length=True)
+        buffer = ReplayBuffer(storage=LazyTensorStorage(500), sampler=sampler, batch_size=64)
+        rl.extend_replay_buffer(buffer, cartpole)
+        ids = buffer.sample()["collector", "traj_ids"].reshape(16, 4)
+        assert (ids == ids[:, :1]).all()
+
+    def test_its_losses_train(self, rl: Any, cartpole: Any) -> None:
+        import torch
+        from torchrl.modules import QValueActor
+        from torchrl.objectives import DQNLoss
+
+        network = QValueActor(torch.nn.Linear(4, 2), action_space="categorical")
+        loss = DQNLoss(network, action_space="categorical", delay_value=False)
+        value = loss(rl.to_tensordict(cartpole))["loss"]
+        value.backward()
+        assert torch.isfinite(value)
+
+    def test_batches_of_environments_and_one_hot_actions_are_read(self, rl: Any) -> None:
+        import torch
+
+        source = made(BOX, ends=[Ended.TERMINATED] * 3)
+        data = rl.to_tensordict(source)[:6].reshape(2, 3)
+        data["action"] = torch.nn.functional.one_hot(data["action"], 3)
+        del data["collector"]
+        found = rl.from_tensordict(data, action_space=THREE)
+        same(source, MemorySource(found.iter_episodes(), observation_space=BOX, action_space=THREE))
+
+    def test_what_does_not_fit_is_said(self, rl: Any, cartpole: Any) -> None:
+        with pytest.raises(FormatError, match="seed: not kept"):
+            rl.to_tensordict(cartpole, strict=True)
+        with pytest.raises(FormatError, match="the part 'reward' has a name"):
+            rl.to_tensordict(made(spaces.Dict({"reward": BOX})))
+        with pytest.raises(FormatError, match="no place for Graph"):
+            rl.to_tensordict(made(spaces.Graph(BOX, None)))
+        with pytest.raises(FormatError, match="the layout TED"):
+            rl.from_tensordict(rl.to_tensordict(cartpole).exclude("next"))
+
+
+class TestImitation:
+    @pytest.fixture
+    def im(self) -> Any:
+        pytest.importorskip("imitation", reason="the adapter is for its users")
+        from gymbag.formats import imitation
+
+        return imitation
+
+    @pytest.mark.parametrize(
+        ("observation", "action"),
+        [
+            (BOX, THREE),
+            (IMAGE, spaces.Box(-1, 1, (2,), np.float32)),
+            (spaces.Dict({"camera": IMAGE, "pose": BOX}), spaces.MultiBinary(3)),
+        ],
+        ids=str,
+    )
+    def test_what_goes_in_comes_out(self, im: Any, observation: Any, action: Any) -> None:
+        source = made(observation, action, [*ENDS, Ended.UNKNOWN], infos=True)
+        trajectories = im.to_trajectories(source)
+        assert [t.terminal for t in trajectories] == [True] * 5 + [False]
+        known = {"observation_space": observation, "action_space": action}
+        same(source, im.from_trajectories(trajectories, **known))
+
+    def test_its_saved_trajectories_are_read(self, im: Any, tmp_path: Any) -> None:
+        from imitation.data import serialize
+
+        source = made(BOX, ends=[Ended.TERMINATED] * 3, infos=True)
+        serialize.save(tmp_path / "x", im.to_trajectories(source))
+        found = im.from_trajectories(serialize.load(tmp_path / "x"))
+        assert compare([e.rows for e in source.episodes], found)
+
+    def test_what_has_no_place_is_said(self, im: Any, cartpole: Any) -> None:
+        with pytest.raises(FormatError, match="seed: not kept"):
+            im.to_trajectories(cartpole, strict=True)
+        with pytest.raises(FormatError, match="no place for Tuple"):
+            im.to_trajectories(made(spaces.Tuple([BOX])))
+        bare = im.to_trajectories(cartpole)[0]
+        bare = im.Trajectory(obs=bare.obs, acts=bare.acts, infos=None, terminal=True)
+        (episode,) = im.from_trajectories([bare]).iter_episodes()
+        assert np.isnan(episode.rewards).all()
+        assert episode.ended == Ended.TERMINATED
+
+    def test_behaviour_cloning_trains(self, im: Any, cartpole: Any) -> None:
+        from imitation.algorithms.bc import BC
+        from imitation.data.rollout import flatten_trajectories
+
+        model = BC(
+            observation_space=cartpole.observation_space,
+            action_space=cartpole.action_space,
+            demonstrations=flatten_trajectories(im.to_trajectories(cartpole)),
+            rng=np.random.default_rng(1),
+            batch_size=16,
+            device="cpu",
+        )
+        model.train(n_batches=20, progress_bar=False, log_interval=100)
