@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Data sets of d3rlpy's, for offline learning; `pip install 'gymbag[d3rlpy]'`.
+"""Data sets of d3rlpy's, for offline learning.
+
+Its release 2.8.1 asks for Gymnasium 1.0.0, and works with later ones: run ``pip install d3rlpy``
+first, and then ``pip install --upgrade gymbag gymnasium``.
 
 An episode of n actions has n observations there: the final one is not kept. d3rlpy takes 0 in its
-place where the episode terminated, and leaves out the last transition where it timed out.
-
->>> dataset = to_mdp_dataset(store)
->>> [episode.observations.shape for episode in dataset.episodes], dataset.transition_count
-([(8, 4), (1, 4)], 7)
+place where the episode terminated, and where it did not, leaves out the last transition; so an
+episode of one action that did not terminate is left out altogether.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def to_mdp_dataset(source: Source, *, strict: bool = False) -> MDPDataset:
     n = len(flat)
     if n == 0:
         raise FormatError(f"{source.name!r} has no episode, and d3rlpy has no empty data sets")
-    arrays, start = None, 0
+    arrays: Any = None
+    start = 0
     for run in flat:
         values = _of(run)
         if arrays is None:
@@ -161,8 +162,14 @@ def losses(source: Source) -> list[str]:
     """Return what of a source has no place in a data set of d3rlpy's, a sentence each.
 
     >>> losses(store)[-1]
-    'observation: the final one of each episode is not kept'
+    'an episode of one action that did not terminate is left out: episode 1'
     """
     lost = usual_losses(source)
     lost.add("observation: the final one of each episode is not kept")
+    for episode in source.iter_episodes():
+        if episode.episode_length == 1 and not episode.terminations[-1]:
+            lost.add(
+                "an episode of one action that did not terminate is left out",
+                f"episode {episode.id}",
+            )
     return list(lost)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Trajectories of the library imitation; `pip install 'gymbag[imitation]'`.
+"""Trajectories of the library imitation.
+
+Its release 1.0.1 asks for Gymnasium 0.29, and works with later ones: run ``pip install imitation``
+first, and then ``pip install --upgrade gymbag stable-baselines3 gymnasium``.
 
 A trajectory has one observation more than actions, as an episode has. Its `terminal` says that the
 episode was over, whatever the reason; as Stable-Baselines3's environments do, the key
@@ -30,7 +33,7 @@ try:
 except ImportError as error:
     raise ImportError(
         "gymbag.formats.imitation: needs imitation, which is not here; "
-        "run: pip install 'gymbag[imitation]'"
+        "run: pip install imitation, then pip install --upgrade stable-baselines3 gymnasium"
     ) from error
 
 WHOSE = "imitation"
@@ -109,7 +112,7 @@ def _episodes(trajectories: Iterable[Trajectory]) -> Iterator[Episode]:
     for number, trajectory in enumerate(trajectories):
         n, seen = len(trajectory), trajectory.obs
         seen = seen.unwrap() if isinstance(seen, DictObs) else seen
-        infos = [{}, *({} for _ in range(n))]
+        infos: list[dict[Any, Any]] = [{} for _ in range(n + 1)]
         if trajectory.infos is not None:
             infos[1:] = [dict(info) for info in trajectory.infos]
         truncated = trajectory.terminal and bool(infos[-1].get(TRUNCATED))
