@@ -88,6 +88,12 @@ def test_runs_are_all_transitions_once(cartpole: Any, monkeypatch: Any, rows: in
     assert done.sum() == len(cartpole.episodes)
 
 
+def test_what_is_no_recording_is_said() -> None:
+    for wrong in ("x.h5", [], 5):
+        with pytest.raises(FormatError, match=r"is no recording; open a file with gymbag\.open"):
+            flat.usual_losses(wrong)  # type: ignore[arg-type]
+
+
 class TestStableBaselines3:
     @pytest.fixture
     def sb3(self) -> Any:
@@ -202,6 +208,8 @@ class TestStableBaselines3:
             sb3.to_replay_buffer(made(spaces.Text(3)))
         with pytest.raises(FormatError, match="of observations Box"):
             sb3.to_replay_buffer(cartpole, ReplayBuffer(9, BOX, cartpole.action_space))
+        with pytest.raises(FormatError, match="found int; expected a ReplayBuffer"):
+            sb3.from_replay_buffer(5)
         both = cartpole.observation_space, cartpole.action_space
         with pytest.raises(FormatError, match="2 environments"):
             sb3.to_replay_buffer(cartpole, ReplayBuffer(9, *both, n_envs=2))
@@ -272,6 +280,11 @@ class TestD3rlpy:
             d3.to_mdp_dataset(made(BOX, spaces.Discrete(3, start=1)))
         with pytest.raises(FormatError, match="no place for Dict"):
             d3.to_mdp_dataset(made(NESTED))
+        alone = made(BOX, ends=[Ended.TRUNCATED, Ended.TERMINATED])
+        assert d3.losses(alone)[-1].endswith("is left out: episode 0")
+        assert len(d3.to_mdp_dataset(alone).episodes) == 1
+        with pytest.raises(FormatError, match="found int; expected an MDPDataset"):
+            d3.from_d3rlpy(5)
         with pytest.raises(FormatError, match="has no episode"):
             d3.to_mdp_dataset(made(BOX, ends=[]))
 
@@ -365,6 +378,8 @@ class TestTorchRL:
             rl.to_tensordict(made(spaces.Dict({"reward": BOX})))
         with pytest.raises(FormatError, match="no place for Graph"):
             rl.to_tensordict(made(spaces.Graph(BOX, None)))
+        with pytest.raises(FormatError, match="found int; expected a TensorDict"):
+            rl.from_tensordict(5)
         with pytest.raises(FormatError, match="the layout TED"):
             rl.from_tensordict(rl.to_tensordict(cartpole).exclude("next"))
 
@@ -408,6 +423,8 @@ class TestImitation:
             im.to_trajectories(cartpole, strict=True)
         with pytest.raises(FormatError, match="no place for Tuple"):
             im.to_trajectories(made(spaces.Tuple([BOX])))
+        with pytest.raises(FormatError, match="found generator; expected a list"):
+            im.from_trajectories(t for t in ())
         bare = im.to_trajectories(cartpole)[0]
         bare = im.Trajectory(obs=bare.obs, acts=bare.acts, infos=None, terminal=True)
         (episode,) = im.from_trajectories([bare]).iter_episodes()

@@ -29,6 +29,7 @@ from gymbag.formats.flat import (
     over_arrays,
     refuse,
     require_arrays,
+    require_kind,
     usual_losses,
 )
 from gymbag.steps import Episode, Source
@@ -120,7 +121,11 @@ def from_d3rlpy(
 
     Returns:
         A source; `LACKS` says what is missing in it.
+
+    Raises:
+        FormatError: it is none, or its images are not those of the space.
     """
+    require_kind(dataset, ReplayBufferBase, "an MDPDataset, or another replay buffer of d3rlpy's")
     discrete = dataset.dataset_info.action_space == ActionSpace.DISCRETE
     if action_space is None and discrete:
         action_space = spaces.Discrete(dataset.dataset_info.action_size)

@@ -51,9 +51,18 @@ class Run(NamedTuple):
 
 
 class Flat:
-    """A source as runs of transitions; its spaces are known, or made up like the first episode."""
+    """A source as runs of transitions; its spaces are known, or made up like the first episode.
+
+    Raises:
+        FormatError: it is no source, or a space is neither known nor to be made up.
+    """
 
     def __init__(self, source: Source) -> None:
+        if not hasattr(source, "iter_episodes"):
+            raise FormatError(
+                f"{source!r:.200} is no recording; open a file with gymbag.open, or put episodes "
+                "into a gymbag.MemorySource"
+            )
         self.source = source
         unknown = source.observation_space is None or source.action_space is None
         first = next(source.iter_episodes(), None) if unknown else None
@@ -154,6 +163,16 @@ def require_arrays(space: spaces.Space[Any], name: str, library: str, *container
         require_arrays(below, name, library)
 
 
+def require_kind(value: Any, kind: type, expected: str) -> None:
+    """Check that something is what an adapter reads.
+
+    Raises:
+        FormatError: it is something else.
+    """
+    if not isinstance(value, kind):
+        raise FormatError(f"found {type(value).__name__}; expected {expected}")
+
+
 def refuse(lost: Iterable[str], library: str) -> None:
     """Refuse to lose anything.
 
@@ -172,9 +191,9 @@ def usual_losses(source: Source, *kept: str) -> Losses:
         kept: which are kept all the same: "info", "reward" in 64 bits, or what `Losses` knows.
     """
     lost = Losses()
-    lost.of_source(source, "observation_space", "action_space", *kept)
     for sentence in Flat(source).made_up:
         lost.add(sentence)
+    lost.of_source(source, "observation_space", "action_space", *kept)
     for episode in source.iter_episodes():
         where = f"episode {episode.id}"
         lost.of_episode(episode, *kept)

@@ -18,14 +18,22 @@ Difference(field='truncated', a='True', b='False', episode=0, step=8)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from gymbag.formats.aligned import aligned_episode
-from gymbag.formats.flat import Flat, FlatSource, at, refuse, require_arrays, usual_losses
+from gymbag.formats.flat import (
+    Flat,
+    FlatSource,
+    at,
+    refuse,
+    require_arrays,
+    require_kind,
+    usual_losses,
+)
 from gymbag.steps import CUT_OFF, Ended, Episode, Source
 
 try:
@@ -86,7 +94,7 @@ def _trajectory(episode: Episode) -> TrajectoryWithRew:
 
 
 def from_trajectories(
-    trajectories: Iterable[Trajectory] | Sequence[Trajectory],
+    trajectories: Sequence[Trajectory],
     *,
     observation_space: Any = None,
     action_space: Any = None,
@@ -100,7 +108,11 @@ def from_trajectories(
 
     Returns:
         A source; `LACKS` says what is missing in it.
+
+    Raises:
+        FormatError: it is no sequence.
     """
+    require_kind(trajectories, Sequence, "a list of trajectories")
     return FlatSource(
         lambda: _episodes(trajectories),
         observation_space=observation_space,
@@ -108,7 +120,7 @@ def from_trajectories(
     )
 
 
-def _episodes(trajectories: Iterable[Trajectory]) -> Iterator[Episode]:
+def _episodes(trajectories: Sequence[Trajectory]) -> Iterator[Episode]:
     for number, trajectory in enumerate(trajectories):
         n, seen = len(trajectory), trajectory.obs
         seen = seen.unwrap() if isinstance(seen, DictObs) else seen

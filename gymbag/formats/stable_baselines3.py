@@ -30,6 +30,7 @@ from gymbag.formats.flat import (
     over_arrays,
     refuse,
     require_arrays,
+    require_kind,
     usual_losses,
 )
 from gymbag.steps import Episode, Source
@@ -50,7 +51,8 @@ LACKS = (
     "the first episode of a buffer that has been full may lack its beginning",
 )
 """What buffers do not say."""
-BORDER_ROWS = 1024
+BORDER_ROWS = 128
+"""Transitions whose observations are compared together."""
 
 
 def to_replay_buffer(
@@ -182,7 +184,11 @@ def from_replay_buffer(buffer: ReplayBuffer, *, scale_actions: bool = True) -> F
 
     Returns:
         A source; `LACKS` says what is missing in it. It changes as the buffer does.
+
+    Raises:
+        FormatError: it is no `ReplayBuffer`.
     """
+    require_kind(buffer, ReplayBuffer, "a ReplayBuffer, as model.replay_buffer is one")
     return FlatSource(
         lambda: _episodes(buffer, scale_actions),
         observation_space=buffer.observation_space,

@@ -30,6 +30,7 @@ from gymbag.formats.flat import (
     at,
     refuse,
     require_arrays,
+    require_kind,
     usual_losses,
 )
 from gymbag.steps import Episode, Source
@@ -180,6 +181,7 @@ def from_tensordict(
     Raises:
         FormatError: it is not in that layout.
     """
+    require_kind(data, TensorDictBase, "a TensorDict; of a ReplayBuffer, give buffer[:]")
     keys = _keys(data)
     if not keys >= {"next", "action"} or not _keys(data["next"]) >= {"reward", "done"}:
         raise FormatError(
