@@ -350,6 +350,13 @@ class TestTorchRL:
         ids = buffer.sample()["collector", "traj_ids"].reshape(16, 4)
         assert (ids == ids[:, :1]).all()
 
+    def test_trajectories_that_were_cut_are_told_apart_by_their_ids(self, rl: Any) -> None:
+        data = rl.to_tensordict(made(BOX))
+        for flag in ("done", "terminated", "truncated"):
+            data["next", flag][:] = False
+        found = list(rl.from_tensordict(data).iter_episodes())
+        assert [(len(e), e.ended) for e in found] == [(n, Ended.UNKNOWN) for n in range(1, 6)]
+
     def test_its_losses_train(self, rl: Any, cartpole: Any) -> None:
         import torch
         from torchrl.modules import QValueActor
