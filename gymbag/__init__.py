@@ -49,6 +49,7 @@ from gymbag.resimulate import resimulate
 from gymbag.schema import SpaceCodec, null_sample, register_space
 from gymbag.selection import Selection
 from gymbag.steps import Episode, Step, Transitions, Windows
+from gymbag.storage.combine import merge
 from gymbag.storage.datasets import list_datasets
 from gymbag.storage.repack import delete_dataset, delete_episodes, repack
 from gymbag.storage.verify import verify
@@ -97,6 +98,7 @@ __all__ = [
     "generate_random",
     "get_actions",
     "list_datasets",
+    "merge",
     "null_sample",
     "open",
     "record_from_iter",
