@@ -31,6 +31,7 @@ from gymbag.errors import (
 )
 from gymbag.formats import convert
 from gymbag.formats.rescue import rescue
+from gymbag.formats.tabular.frames import to_arrow, to_pandas, to_polars
 from gymbag.generate import (
     RandomAgent,
     RandomEnv,
@@ -108,5 +109,8 @@ __all__ = [
     "rescue",
     "resimulate",
     "run_episode",
+    "to_arrow",
+    "to_pandas",
+    "to_polars",
     "verify",
 ]

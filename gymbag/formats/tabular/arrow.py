@@ -123,7 +123,7 @@ def numbers(array: Any, dtype: np.dtype, shape: tuple[int, ...] = ()) -> NDArray
     flat = array.flatten() if pa.types.is_fixed_size_list(array.type) else array.drop_null()
     if flat.null_count:
         raise FormatError("a list has numbers missing; expected all or none")
-    some = flat.to_numpy(zero_copy_only=False).view(dtype).reshape(-1, *shape)
+    some: NDArray[Any] = flat.to_numpy(zero_copy_only=False).view(dtype).reshape(-1, *shape)
     if there is None:
         return some.copy()
     found = np.zeros((len(array), *shape), dtype)

@@ -56,7 +56,7 @@ def leaves(codec: SpaceCodec) -> list[Leaf]:
     >>> from gymnasium.spaces import Box, Dict, Discrete, Sequence, Text
     >>> space = Dict(pose=Box(-1, 1, (3,)), found=Sequence(Discrete(5)), name=Text(9))
     >>> [leaf.name for leaf in leaves(Schema.from_spaces(space, Discrete(2)).observation)]
-    ['observation.found[]', 'observation.name', 'observation.pose']
+    ['observation.pose', 'observation.found[]', 'observation.name']
     """
     frames = {column.name: column.frame for column in codec.columns if column.ragged}
 

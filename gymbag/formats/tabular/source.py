@@ -10,6 +10,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from numpy.typing import NDArray
 
 from gymbag.errors import FormatError
 from gymbag.formats.limits import ROW_BYTES, require_fit, require_plain, require_short
@@ -66,13 +67,13 @@ class TableSource:
         self.metadata: dict[str, Any] = dict(head["metadata"])
         self.env_spec: str | None = head["env_spec"]
         self._info = [InfoColumn.from_json(column) for column in head["info"]]
-        self._fields = {
-            leaf.name: (leaf, field_of(leaf).type)
+        self._leaves = {
+            leaf.name: (codec.path, leaf, field_of(leaf).type)
             for codec in (self.schema.action, self.schema.observation)
             for leaf in leaves(codec)
         }
         self._null = null_columns(self.schema.action)
-        self._names = ("episode", "step", *FIXED, "seed", "ended", "options", *self._fields)
+        self._names = ("episode", "step", *FIXED, "seed", "ended", "options", *self._leaves)
         self._batch_rows = max(1, min(MOST_ROWS, BATCH_BYTES // max(1, self.schema.row_nbytes)))
 
     def iter_episodes(self) -> Iterator[Episode]:
@@ -126,51 +127,43 @@ class TableSource:
 
     def _rows(self, batch: Any) -> Iterator[tuple[int, Step, tuple[Any, Any, Any]]]:
         """Iterate over the rows of a batch: number of the step, the step, what its episode is."""
-        pa = pyarrow()
-        n = len(batch)
         try:
             batch.validate(full=True)
-            get = lambda name, kind: column_of(batch, name, kind, self._names)  # noqa: E731
-            steps = numbers(get("step", pa.int64()), np.dtype("i8"))
-            fixed = {
-                name: numbers(get(name, pa.from_numpy_dtype(dtype)), np.dtype(dtype))
-                for name, dtype in FIXED.items()
-            }
-            fixed["reward"][steps == 0] = np.nan
-            columns: dict[str, Arrays] = {"action": {}, "observation": {}}
-            for name, (leaf, kind) in self._fields.items():
-                array = get(name, kind)
-                of_action = name.startswith("action")
-                if (array.is_null().to_numpy(zero_copy_only=False) & ~(of_action & (steps == 0))).any():
-                    raise FormatError(f"column {name!r} has no value in some row")
-                from_array(leaf, array, columns["action" if of_action else "observation"])
-            for column in self.schema.action.columns:
-                if column.frame == ROWS and not column.ragged:
-                    columns["action"][column.name][steps == 0] = self._null[column.name]
-            observations = _decode(self.schema.observation, columns["observation"], n)
-            actions = _decode(self.schema.action, columns["action"], n)
-            infos = self._infos(batch, n)
-            about = zip(*(batch.column(name).to_pylist() for name in ("seed", "ended", "options")))
+            steps, fields = self._fields_of(batch)
+            about = [batch.column(name).to_pylist() for name in ("seed", "ended", "options")]
         except FormatError as error:
             raise FormatError(f"{self.path}: {error}") from None
-        except (ValueError, TypeError, KeyError, IndexError, pa.ArrowException) as error:
+        except (ValueError, TypeError, LookupError, pyarrow().ArrowException) as error:
             raise FormatError(f"{self.path}: damaged ({error!r:.300})") from error
-        times, rewards, terminated, truncated = (fixed[name].tolist() for name in FIXED)
-        for step, *row, now in zip(
-            steps.tolist(),
-            times,
-            observations,
-            actions,
-            rewards,
-            terminated,
-            truncated,
-            infos,
-            about,
-            strict=True,
-        ):
-            yield step, Step(*row), now
+        rows = map(Step, *fields)
+        yield from zip(steps, rows, zip(*about, strict=True), strict=True)
 
-    def _infos(self, batch: Any, n: int) -> list[dict[Any, Any]]:
+    def _fields_of(self, batch: Any) -> tuple[list[int], list[list[Any]]]:
+        """Return the numbers of the steps, and the fields of `Step`."""
+        pa = pyarrow()
+        steps = numbers(column_of(batch, "step", pa.int64(), self._names), np.dtype("i8"))
+        fixed = {}
+        for name, kind in FIXED.items():
+            array = column_of(batch, name, pa.from_numpy_dtype(kind), self._names)
+            fixed[name] = numbers(array, np.dtype(kind))
+        reset = steps == 0
+        fixed["reward"][reset] = np.nan
+        columns: dict[str, Arrays] = {"action": {}, "observation": {}}
+        for name, (root, leaf, kind) in self._leaves.items():
+            array = column_of(batch, name, kind, self._names)
+            _require_there(name, array, reset & (root == "action"))
+            from_array(leaf, array, columns[root])
+        for column in self.schema.action.columns:
+            if column.frame == ROWS and not column.ragged:
+                columns["action"][column.name][reset] = self._null[column.name]
+        observations, actions = (
+            _decode(codec, columns[codec.path], len(batch))
+            for codec in (self.schema.observation, self.schema.action)
+        )
+        times, *others = (fixed[name].tolist() for name in FIXED)
+        return steps.tolist(), [times, observations, actions, *others, self._infos(batch)]
+
+    def _infos(self, batch: Any) -> list[dict[Any, Any]]:
         columns = []
         for column in self._info:
             array = column_of(batch, column.name, info_type(column), self._names)
@@ -182,7 +175,7 @@ class TableSource:
                 values = numbers(array, column.dtype)
             columns.append((column, values, has))
         cells = column_of(batch, "info", pyarrow().large_string(), self._names).to_pylist()
-        return decode_infos(n, columns, [(cell or "").encode() for cell in cells])
+        return decode_infos(len(batch), columns, [(cell or "").encode() for cell in cells])
 
     def __repr__(self) -> str:
         return f"<TableSource {self.name!r} in {str(self.path)!r}>"
@@ -191,3 +184,9 @@ class TableSource:
 def _decode(codec: SpaceCodec, arrays: Arrays, n: int) -> list[Any]:
     batch = codec.decode((arrays[column.name] for column in codec.columns), n)
     return [codec.pick(batch, row) for row in range(n)]
+
+
+def _require_there(name: str, array: Any, may_lack: NDArray[np.bool_]) -> None:
+    """Check that a column has a value in every row but some."""
+    if array.null_count and (array.is_null().to_numpy(zero_copy_only=False) & ~may_lack).any():
+        raise FormatError(f"column {name!r} has no value in some row; expected one in every row")
