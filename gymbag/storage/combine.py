@@ -8,11 +8,11 @@ lanes of a vector of environments: lane 3 of each file is lane 3 of the new one.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from gymbag.errors import FileBusy, FileError, SchemaError
+from gymbag.errors import FileBusy, FileError, NotAStore, SchemaError
 from gymbag.schema import Schema, jsonable
 from gymbag.storage.access import open_to_read
 from gymbag.storage.concatenate import Concatenation, Member
@@ -88,13 +88,15 @@ def merge(
     _check_paths(paths, target)
     result = Merged(os.fspath(target), len(paths))
     with ExitStack() as stack:
-        snapshots = [stack.enter_context(_opened(path)) for path in paths]
-        for snapshot in snapshots:
-            result.notes += _not_ours(snapshot)
-        wholes = [Concatenation(*plan) for plan in _plan(snapshots, separate).items()]
+        opened = {path: stack.enter_context(_opened(path)) for path in paths}
+        for path, snapshot in opened.items():
+            result.notes += _not_ours(path, snapshot)
+        wholes = [Concatenation(*plan) for plan in _plan(opened, separate).items()]
         if not wholes:
             raise FileError(f"{', '.join(paths)}: no data set, so there is nothing to merge")
-        total = sum(len(present(c)) for snapshot in snapshots for c in snapshot.columns.values())
+        total = sum(
+            len(present(c)) for snapshot in opened.values() for c in snapshot.columns.values()
+        )
         columns = (column for whole in wholes for column in whole.new_columns())
         with replacing(os.path.realpath(target)) as new:
             build(new, _telling(columns, progress or (lambda _done, _total: None), total))
@@ -135,7 +137,12 @@ def _opened(path: str) -> Iterator[Snapshot]:
     busy = FileBusy(f"{path}: is being recorded to; merge it when that is over")
     if written_here(path) is not None:
         raise busy
-    snapshot = open_to_read(path, MAX_BYTES)
+    try:
+        snapshot = open_to_read(path, MAX_BYTES)
+    except NotAStore as error:
+        raise NotAStore(
+            f"{error}; only gymbag's files are merged: gymbag convert OTHER NEW.h5 makes one"
+        ) from None
     try:
         if snapshot.log_descriptor >= 0 and writer_lives(snapshot.log_descriptor):
             raise busy
@@ -144,7 +151,7 @@ def _opened(path: str) -> Iterator[Snapshot]:
         snapshot.close()
 
 
-def _not_ours(snapshot: Snapshot) -> Iterator[str]:
+def _not_ours(path: str, snapshot: Snapshot) -> Iterator[str]:
     """Iterate over what stands in a file and is not gymbag's."""
     try:
         scan = look(snapshot.filename)
@@ -154,18 +161,18 @@ def _not_ours(snapshot: Snapshot) -> Iterator[str]:
     others = {name for name, *_ in (*scan.refused, *(leaf.path for leaf in scan.leaves))} - groups
     if others:
         names = ", ".join(map(repr, sorted(others)))
-        yield f"{snapshot.filename}: {names}: not gymbag's, and not copied"
+        yield f"{path}: {names}: not gymbag's, and not copied"
 
 
-def _plan(snapshots: Sequence[Snapshot], separate: bool) -> dict[str, list[Member]]:
+def _plan(opened: Mapping[str, Snapshot], separate: bool) -> dict[str, list[Member]]:
     """Return which data sets of the files become which of the new one."""
-    every = {lane_of(name)[0] for snapshot in snapshots for name in stored_names(snapshot)}
+    every = {lane_of(name)[0] for snapshot in opened.values() for name in stored_names(snapshot)}
     firsts: dict[str, Member] = {}
     plan: dict[str, list[Member]] = {}
-    for snapshot in snapshots:
+    for path, snapshot in opened.items():
         groups, chosen = group_columns(snapshot.columns), dict[str, str]()
         for stored in stored_names(snapshot):
-            reader = DatasetReader(snapshot.filename, stored, snapshot=snapshot, cache_bytes=0)
+            reader = DatasetReader(path, stored, snapshot=snapshot, cache_bytes=0)
             member = Member(reader, groups[stored])
             member.require_known()
             name, lane = lane_of(stored)
@@ -210,9 +217,9 @@ def _require_same(first: Member, member: Member) -> None:
         difference = str(error).replace("the data set has", f"{one} has")
         difference = difference.replace("this environment has", f"{other} has")
         raise SchemaError(
-            f"{member.where}: has other spaces than that of {one}, so it cannot follow it: "
-            f"{difference}; to keep both, one as {member.meta.name + '-2'!r}, merge with "
-            "--separate, or separate=True"
+            f"{member.where}: cannot follow that of {one}, for the spaces differ: {difference}; to "
+            f"keep both, one as {member.meta.name + '-2'!r}, merge with --separate, or "
+            "separate=True"
         ) from None
 
 

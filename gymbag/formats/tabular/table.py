@@ -46,7 +46,7 @@ from gymbag.store import Store
 HEAD = b"gymbag"
 """What the schema's metadata calls the JSON."""
 FIXED = {"time": "f8", "reward": "f8", "terminated": "?", "truncated": "?"}
-BATCH_BYTES = 32 << 20
+BATCH_BYTES = 16 << 20
 """About as many bytes are read and written together: a row group of a Parquet file."""
 MOST_ROWS = 1 << 17
 
