@@ -68,6 +68,10 @@ def test_merged_is_what_opening_all_is(data: st.DataObject, tmp_path_factory: An
     with gymbag.open(files, "x") as parts, gymbag.open(folder / "all.h5") as whole:
         assert (merged.episodes, merged.rows) == (len(parts.episodes), len(parts))
         assert_same(parts, whole)
+        rows = np.arange(len(whole))
+        episodes = whole._records.fixed("episode", rows)
+        assert np.array_equal(episodes, whole._records.episode_of(rows))
+        assert np.array_equal(whole._records.episodes["id"], np.arange(merged.episodes))
         questions = ["reward > 0", "info.lives > 1", "seed == 3", "step == 1 or time < 4"]
         for question in questions:
             try:

@@ -62,7 +62,15 @@ def test_any_recording_comes_back(data: st.DataObject, tmp_path_factory: Any) ->
         assert_same(store, formats.read(folder / "again.parquet"))
 
 
-@pytest.mark.parametrize("space", EXAMPLES.values(), ids=EXAMPLES)
+MORE = {
+    "of-nothing": spaces.Sequence(spaces.Sequence(spaces.Dict({}))),
+    "of-texts": spaces.Tuple([spaces.Sequence(spaces.Text(3, charset="aß"))]),
+    "half-a-pair": spaces.Text(3, charset="a\ud800"),
+}
+"""Spaces of which columns are of kinds that no other has."""
+
+
+@pytest.mark.parametrize("space", [*EXAMPLES.values(), *MORE.values()], ids=[*EXAMPLES, *MORE])
 def test_every_space(space: Any, tmp_path: Path) -> None:
     space.seed(5)
     plan = [(9, "terminated", 1, None), (3, "reset", None, {"a": 1})]
