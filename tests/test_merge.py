@@ -37,7 +37,7 @@ def assert_same(one: gymbag.Store, other: gymbag.Store) -> None:
     assert one.metadata == other.metadata
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_merged_is_what_opening_all_is(data: st.DataObject, tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("merge")
@@ -183,6 +183,8 @@ def test_what_cannot_be_merged(tmp_path: Path) -> None:
         merge([path], path)
     with pytest.raises(NoSuchFile):
         merge([tmp_path / "none.h5"], new)
+    with pytest.raises(NoSuchFile, match="an empty list"):
+        merge([], new)
     with pytest.raises(NoSuchFile, match="folder"):
         merge([path], tmp_path / "none" / "new.h5")
     with pytest.raises(FileError, match="convert"):

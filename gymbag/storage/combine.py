@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from gymbag.errors import FileBusy, FileError, NotAStore, SchemaError
+from gymbag.errors import FileBusy, FileError, NoSuchFile, NotAStore, SchemaError
 from gymbag.schema import Schema, jsonable
 from gymbag.storage.access import open_to_read
 from gymbag.storage.concatenate import Concatenation, Member
@@ -112,6 +112,8 @@ def merge(
 
 
 def _check_paths(paths: Sequence[str], target: Path) -> None:
+    if not paths:
+        raise NoSuchFile("an empty list of files; expected one file or more")
     if os.path.lexists(target):
         raise FileError(
             f"{os.fspath(target)}: exists already; choose another name, and give it as a source, "

@@ -18,12 +18,13 @@ from gymbag.catalogue import INFO, descend
 from gymbag.errors import FormatError
 from gymbag.formats.tabular.arrow import SHAPE, field_of, to_array
 from gymbag.formats.tabular.layout import leaves, read_columns
-from gymbag.formats.tabular.narrow import read_cells, spread
+from gymbag.formats.tabular.narrow import leaves_of, read_cells, spread
 from gymbag.formats.tabular.packages import package, pyarrow
 from gymbag.query.parse import parse
 from gymbag.query.tree import Path
 from gymbag.records import Records, Rows
 from gymbag.schema import SpaceCodec, jsonable
+from gymbag.schema.arrays import ArrayCodec, DiscreteCodec
 from gymbag.selection import Selection
 from gymbag.store import Store
 
@@ -54,6 +55,12 @@ def to_arrow(source: Store | Selection, columns: Sequence[str] | None = None) ->
     >>> table.num_rows, table["reward"].null_count, table.schema.field("observation[2]").type
     (11, 2, DataType(float))
     """
+    if not isinstance(source, Store | Selection):
+        raise FormatError(
+            f"found {type(source).__name__}; expected a store, as gymbag.open gives it, or a "
+            "selection; gymbag.convert makes a file of other sources"
+        )
+    columns = [columns] if isinstance(columns, str) else columns
     records = source._records
     rows = np.arange(len(source)) if isinstance(source, Store) else source.rows
     reset = records.fixed("step", rows) == 0
@@ -136,11 +143,15 @@ def _asked(records: Records, name: str, rows: Rows, reset: NDArray[np.bool_]) ->
     if codec is None:
         yield _plain(records, name, rows, reset)
         return
-    own = leaves(codec)
-    columns = read_columns(records.reader, codec, rows)
     missing = reset if name.startswith("action") else None
-    for leaf in own:
-        yield field_of(leaf), to_array(leaf, columns, missing)
+    for leaf in leaves_of(codec):
+        if isinstance(leaf, ArrayCodec | DiscreteCodec) and leaf.dtype.kind != "c":
+            if leaf.columns:  # an array of no numbers has none
+                yield _column(leaf.path, records.batch(leaf, rows), missing)
+        else:
+            columns = read_columns(records.reader, leaf, rows)
+            for part in leaves(leaf):
+                yield field_of(part), to_array(part, columns, missing)
 
 
 def _codec(records: Records, name: str) -> SpaceCodec | None:
@@ -159,7 +170,7 @@ def _plain(records: Records, name: str, rows: Rows, reset: NDArray[np.bool_]) ->
     try:
         values = records.column(name, rows)
     except LookupError as error:
-        raise FormatError(f"columns: {name}: {error.args[0]}") from error
+        raise FormatError(f"columns: {error.args[0]}") from error
     if name == INFO:
         values = np.array([jsonable.dumps(info) for info in values], dtype=object)
     missing = reset if name == "reward" or name.startswith("action") else None
@@ -175,7 +186,12 @@ def _column(name: str, values: NDArray[Any], missing: NDArray[np.bool_] | None) 
     pa = pyarrow()
     missing = missing if missing is not None and missing.any() else None
     if values.dtype.kind in "OU":
-        array = pa.array(values.tolist(), pa.string(), mask=missing)
+        cells = values.tolist()
+        try:
+            array = pa.array(cells, pa.string(), mask=missing)
+        except UnicodeEncodeError:  # half a surrogate pair; as in `field_of`
+            cells = [cell.encode("utf-8", "surrogatepass") for cell in cells]
+            array = pa.array(cells, pa.binary(), mask=missing)
         return pa.field(name, array.type), array
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))
     if values.ndim == 1:
@@ -189,7 +205,9 @@ def _column(name: str, values: NDArray[Any], missing: NDArray[np.bool_] | None) 
 
 
 def _shape(field: Any) -> tuple[int, ...]:
-    """Return the shape of the arrays in a column; () of others."""
+    """Return the shape of the arrays in a column; () of others, and of lists of arrays."""
+    if not pyarrow().types.is_fixed_size_list(field.type):
+        return ()
     text = (field.metadata or {}).get(SHAPE, b"").decode()
     return tuple(map(int, filter(None, text.split(","))))
 

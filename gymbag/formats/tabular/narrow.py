@@ -46,7 +46,7 @@ def spread(codec: SpaceCodec) -> tuple[list[Cell], list[SpaceCodec]]:
     """
     cells: list[Cell] = []
     wide: list[SpaceCodec] = []
-    for leaf in _leaves(codec):
+    for leaf in leaves_of(codec):
         if isinstance(leaf, ArrayCodec) and leaf.dtype.kind != "c":
             if math.prod(leaf.shape) > MOST_SPREAD:
                 wide.append(leaf)
@@ -61,11 +61,12 @@ def spread(codec: SpaceCodec) -> tuple[list[Cell], list[SpaceCodec]]:
     return cells, wide
 
 
-def _leaves(codec: SpaceCodec) -> Iterator[SpaceCodec]:
+def leaves_of(codec: SpaceCodec) -> Iterator[SpaceCodec]:
+    """Iterate over the spaces in Dicts and Tuples."""
     if isinstance(codec, DictCodec | TupleCodec):
         inner = codec.children
         for child in inner.values() if isinstance(inner, dict) else inner:
-            yield from _leaves(child)
+            yield from leaves_of(child)
     else:
         yield codec
 
