@@ -31,6 +31,7 @@ from gymbag.errors import (
 )
 from gymbag.formats import convert
 from gymbag.formats.rescue import rescue
+from gymbag.formats.tabular.frames import to_arrow, to_pandas, to_polars
 from gymbag.generate import (
     RandomAgent,
     RandomEnv,
@@ -49,6 +50,7 @@ from gymbag.resimulate import resimulate
 from gymbag.schema import SpaceCodec, null_sample, register_space
 from gymbag.selection import Selection
 from gymbag.steps import Episode, Step, Transitions, Windows
+from gymbag.storage.combine import merge
 from gymbag.storage.datasets import list_datasets
 from gymbag.storage.repack import delete_dataset, delete_episodes, repack
 from gymbag.storage.verify import verify
@@ -97,6 +99,7 @@ __all__ = [
     "generate_random",
     "get_actions",
     "list_datasets",
+    "merge",
     "null_sample",
     "open",
     "record_from_iter",
@@ -106,5 +109,8 @@ __all__ = [
     "rescue",
     "resimulate",
     "run_episode",
+    "to_arrow",
+    "to_pandas",
+    "to_polars",
     "verify",
 ]

@@ -31,6 +31,7 @@ from gymbag.cli import (
     demo,
     generate,
     info,
+    merge,
     play,
     query,
     record,
@@ -44,7 +45,7 @@ from gymbag.hdf5 import package_versions
 
 COMMANDS = (
     *(demo, record, info, query, play, card, check, compare, convert, generate),
-    *(verify, rescue, repack, delete),
+    *(verify, rescue, repack, merge, delete),
 )
 
 EXAMPLES = """\
