@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import blosc2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from gymbag.storage import excerpt
 from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.compression import POLICIES, Compression
-from gymbag.storage.frames import Compressor, Damaged, chunk_of, unpack
+from gymbag.storage.frames import Compressor, Damaged, Packer, chunk_of, unpack
 
 ROWS = 512
 FIELDS = [("<u4", ()), ("<f8", ()), ("?", ()), ("u1", (3,)), ("<f4", (2, 2)), ("S5", ())]
@@ -82,12 +83,40 @@ def test_some_frames_are_read_alone(seed: int, block_rows: int, codec: str) -> N
     assert equal(unpack(part, frames.dtype, wanted.shape), wanted)
 
 
+@given(
+    seed=st.integers(0, 9),
+    block_rows=st.sampled_from([1, 4, 16]),
+    codec=st.sampled_from(CODECS),
+    part_rows=st.sampled_from([16, 32]),
+    shuffle=st.booleans(),
+)
+def test_packs_of_frames_make_up_the_chunk_of_all(
+    seed: int, block_rows: int, codec: str, part_rows: int, shuffle: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    frames = np.cumsum(rng.random((64, 64, 20)) < 0.01, axis=1).astype(np.uint16)
+    frames[16:32] *= seed % 3  # sometimes nothing, sometimes hardly anything
+    compression = Compression(codec, 1, shuffle, block_rows, len(frames))
+    spec = ColumnSpec("/a/b", False, frames.dtype, frames.shape[1:], len(frames), compression)
+    packer = Packer(spec, part_rows)
+    packs = [packer.pack(frames[first : first + part_rows]) for first in range(0, 64, part_rows)]
+    whole = excerpt.joined(packs)
+    if whole is None:  # Blosc2 has a chunk of zeros in a form of its own
+        assert any(pack[MORE_FLAGS] for pack in packs)
+        return
+    assert equal(unpack(whole, frames.dtype, frames.shape), frames)
+    frame = Compressor(spec).framed(whole)
+    assert equal(blosc2.ndarray_from_cframe(frame)[:], frames)
+
+
 def test_chunks_that_are_not_alike_are_not_put_together() -> None:
     rows = np.zeros(ROWS, [("a", "<f8"), ("b", "<u4")])
     rows["a"] = np.arange(ROWS)
     one, other = (chunk(rows, Compression(codec, 1, True, ROWS, ROWS)) for codec in CODECS)
     assert excerpt.field([one, one], 0, 8) is not None
     assert excerpt.field([one, other], 0, 8) is None
+    assert excerpt.joined([one, one]) is not None
+    assert excerpt.joined([one, other]) is None
 
 
 @settings(max_examples=300)

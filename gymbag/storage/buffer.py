@@ -11,17 +11,23 @@ from numpy.typing import NDArray
 from gymbag.schema import jsonable
 from gymbag.schema.slabs import Packed, Packing, Parts
 from gymbag.storage.columns import ColumnSpec
+from gymbag.storage.compression import power_of_two
+from gymbag.storage.excerpt import joined
 from gymbag.storage.file import StepFile
-from gymbag.storage.frames import Compressor, is_zero, pack, unpack_frame
+from gymbag.storage.frames import Packer, is_zero, pack, unpack
 from gymbag.storage.log import Kind
 from gymbag.storage.snapshot import StoredColumn
+
+PACK_BYTES = 2 << 20
+"""Wide values are packed as soon as there are so many bytes: they are in the cache still."""
 
 
 class ColumnBuffer:
     """Appends to one column of the file.
 
     Full chunks go to the log at once. Rows of the last, unfilled chunk are kept here, and go to
-    the log when `contribute` is called; once the chunk is full it goes there as a whole.
+    the log when `contribute` is called; once the chunk is full it goes there as a whole. Packs of
+    rows are put together as they are, while nothing else comes between them.
     """
 
     def __init__(self, file: StepFile, spec: ColumnSpec, stored: StoredColumn | None) -> None:
@@ -37,6 +43,12 @@ class ColumnBuffer:
         """Rows appended so far."""
         self._file = file
         self._tail = np.zeros(spec.chunk_shape, dtype=spec.dtype)
+        """The last chunk, unless `_packs` are it."""
+        self._packs: list[bytes] = []
+        """The last chunk, if all rows of it came packed; of zeros, there is nothing."""
+        pack_rows = power_of_two(PACK_BYTES // spec.row_nbytes)
+        pack_rows = max(pack_rows, spec.compression.block_rows)
+        self._pack_rows = spec.chunk_rows if spec.chunk_rows % pack_rows else pack_rows
         if stored is None:
             text = jsonable.dumps(spec.to_json()).encode("ascii")
             file.add(Kind.COLUMN, spec.path, 0, 0, text)
@@ -50,18 +62,17 @@ class ColumnBuffer:
 
     def packing(self) -> Packing:
         """Return how values can be packed before they are appended."""
-        size = self.spec.chunk_rows
-        compressor = Compressor(self.spec)
+        size = self._pack_rows
+        packer = Packer(self.spec, size)
 
-        def pack(chunk: NDArray[Any]) -> bytes:
-            return b"" if is_zero(chunk) else compressor.frame(chunk)
+        def pack(values: NDArray[Any]) -> bytes:
+            return b"" if is_zero(values) else packer.pack(values)
 
         return Packing(pack, self._unpack, size, size - self.rows % size)
 
     def _unpack(self, data: bytes) -> NDArray[Any]:
-        if not data:
-            return np.zeros(self.spec.chunk_shape, self.spec.dtype)
-        return unpack_frame(data, self.spec.dtype, self.spec.chunk_shape)
+        shape = (self._pack_rows, *self.spec.shape)
+        return unpack(data, self.spec.dtype, shape) if data else np.zeros(shape, self.spec.dtype)
 
     def append(self, values: NDArray[Any] | Parts) -> None:
         """Append values, one for each row; they must not be changed afterwards."""
@@ -75,16 +86,42 @@ class ColumnBuffer:
             self._append(values)
 
     def _append_packed(self, part: Packed) -> None:
-        size = self.spec.chunk_rows
-        if self.rows % size or part.rows != size:
+        filled = self.rows % self.spec.chunk_rows
+        if part.rows != self._pack_rows or filled != len(self._packs) * self._pack_rows:
             self._append(self._unpack(part.data))
             return
-        kind = Kind.CHUNK if part.data else Kind.ZEROS
-        self._file.add(kind, self.spec.path, self.rows, size, part.data)
-        self.rows += size
+        self._packs.append(part.data)
+        self.rows += part.rows
+        if self.rows % self.spec.chunk_rows == 0:
+            self._write_packs(self.rows - self.spec.chunk_rows)
+
+    def _write_packs(self, first: int) -> None:
+        """Hand the log the chunk that the packs make up."""
+        whole = None
+        if all(self._packs):
+            whole = joined(self._packs)
+        elif not any(self._packs):
+            whole = b""
+        if whole is None:
+            self._unpack_all()
+            self._write(self._tail, first)
+            self._tail[:] = 0
+            return
+        self._packs = []
+        size = self.spec.chunk_rows
+        frame = self._file.compressor(self.spec).framed(whole) if whole else b""
+        self._file.add(Kind.CHUNK if frame else Kind.ZEROS, self.spec.path, first, size, frame)
         self._logged = self.rows
 
+    def _unpack_all(self) -> None:
+        """Have the rows of the last chunk as they are: others are to follow them."""
+        for number, data in enumerate(self._packs):
+            first = number * self._pack_rows
+            self._tail[first : first + self._pack_rows] = self._unpack(data)
+        self._packs = []
+
     def _append(self, values: NDArray[Any]) -> None:
+        self._unpack_all()
         size = self.spec.chunk_rows
         start = 0
         while start < len(values):
@@ -101,6 +138,7 @@ class ColumnBuffer:
 
     def skip(self, count: int) -> None:
         """Append so many zeros; a chunk of nothing else takes no space."""
+        self._unpack_all()
         size = self.spec.chunk_rows
         while count:
             part = min(size - self.rows % size, count)
@@ -121,7 +159,13 @@ class ColumnBuffer:
         """
         size = self.spec.chunk_rows
         if last and self.rows % size:
+            self._unpack_all()
             self._write(self._tail, self.rows // size * size, self.rows % size)
+        elif self._logged < self.rows and self._packs:
+            for data in self._packs[self._logged % size // self._pack_rows :]:
+                kind = Kind.VALUES if data else Kind.ZEROS
+                self._file.add(kind, self.spec.path, self._logged, self._pack_rows, data)
+                self._logged += self._pack_rows
         elif self._logged < self.rows:
             values = self._tail[self._logged % size : self.rows % size]
             self._log(values, self._logged)

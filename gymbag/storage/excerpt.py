@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Parts of a Blosc2 chunk as chunks of their own, so that only they need be unpacked. No file.
+"""Parts of a Blosc2 chunk as chunks of their own, and a chunk of its parts. No file.
+
+So only what is asked for need be unpacked, and what was packed in parts need not be packed again.
 
 A chunk is a row of blocks, each packed on its own. Where the bytes of a block's values were
 transposed and then *split*, a block is a row of streams, one for each byte of a value: all first
@@ -76,6 +78,27 @@ def blocks(chunk: Buffer, first: int, count: int) -> bytes | None:
         streams = 1 if flags & WHOLE else size
         parts = [chunk[start : _end(chunk, start, streams)] for start in starts[first:][:count]]
     except (struct.error, ValueError):
+        return None
+    return _chunk((version, codec, flags, size), block, parts, more)
+
+
+def joined(chunks: Sequence[Buffer]) -> bytes | None:
+    """Return the chunk of the blocks of some chunks, one after another.
+
+    Returns:
+        None: they are not alike, or not packed; unpack them, and pack all their values.
+    """
+    parts: list[Buffer] = []
+    kinds = set()
+    try:
+        for chunk in chunks:
+            version, codec, flags, size, block, starts, more = _parsed(chunk)
+            kinds.add((version, codec, flags, size, block, more))
+            streams = 1 if flags & WHOLE else size
+            parts += [chunk[start : _end(chunk, start, streams)] for start in starts]
+    except (struct.error, ValueError):
+        return None
+    if len(kinds) > 1:
         return None
     return _chunk((version, codec, flags, size), block, parts, more)
 

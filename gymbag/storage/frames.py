@@ -89,15 +89,38 @@ class Compressor:
         self._tail = bytes(tail)
 
     def frame(self, chunk: NDArray[Any]) -> bytes:
-        """Return the frame of a whole chunk."""
+        """Return the frame of a whole chunk's values."""
         # Blocks split a chunk along its first axis only, so their bytes follow one another as
         # in the chunk itself.
-        self._schunk.update_data(0, np.ascontiguousarray(chunk), copy=False)
-        data = self._schunk.get_chunk(0)
+        return self.framed(_packed(self._schunk, chunk))
+
+    def framed(self, data: bytes) -> bytes:
+        """Return the frame of a whole chunk that is packed already, as this column's are."""
         self._head[FRAME_BYTES] = struct.pack(">Q", len(self._head) + len(data) + len(self._tail))
         self._head[CHUNK_BYTES] = struct.pack(">q", len(data))
         self._head[BLOCK_BYTES] = data[11:7:-1]
         return b"".join((self._head, data, self._tail))
+
+
+class Packer:
+    """Packs some rows of an array's chunk, as they are packed in the whole."""
+
+    def __init__(self, spec: ColumnSpec, rows: int) -> None:
+        params = _parameters(spec.dtype, spec.compression)
+        params["blocksize"] = spec.compression.block_rows * spec.row_nbytes
+        self._schunk = blosc2.SChunk(chunksize=rows * spec.row_nbytes, cparams=params)
+        self._schunk.fill_special(
+            rows * spec.row_nbytes // self._schunk.typesize, blosc2.SpecialValue.ZERO
+        )
+
+    def pack(self, values: NDArray[Any]) -> bytes:
+        """Return the chunk of the values."""
+        return _packed(self._schunk, values)
+
+
+def _packed(schunk: Any, values: NDArray[Any]) -> bytes:
+    schunk.update_data(0, np.ascontiguousarray(values), copy=False)
+    return schunk.get_chunk(0)  # type: ignore[no-any-return]
 
 
 def is_zero(chunk: NDArray[Any]) -> bool:
