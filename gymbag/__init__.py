@@ -48,6 +48,7 @@ from gymbag.recorder import Recorder, record_from_iter
 from gymbag.resimulate import resimulate
 from gymbag.schema import SpaceCodec, null_sample, register_space
 from gymbag.selection import Selection
+from gymbag.statistics import FieldStatistics, Histogram, Statistics
 from gymbag.steps import Episode, Step, Transitions, Windows
 from gymbag.storage.datasets import list_datasets
 from gymbag.storage.repack import delete_dataset, delete_episodes, repack
@@ -62,11 +63,13 @@ __all__ = [
     "Divergence",
     "Episode",
     "EpisodeError",
+    "FieldStatistics",
     "FileError",
     "FormatError",
     "GymbagError",
     "HDF5Reader",
     "HDF5Recorder",
+    "Histogram",
     "ListRecorder",
     "MemorySource",
     "PlaybackAgent",
@@ -81,6 +84,7 @@ __all__ = [
     "SchemaError",
     "Selection",
     "SpaceCodec",
+    "Statistics",
     "Step",
     "Store",
     "Transitions",

@@ -20,7 +20,7 @@ LAYERS = [
     ["hdf5", "memory", "store", "wrapper"],
     ["recorder"],
     ["selection"],
-    ["conditions", "segments", "transitions", "windows"],
+    ["conditions", "segments", "statistics", "transitions", "windows"],
     ["items"],
     ["gather"],
     ["records"],
