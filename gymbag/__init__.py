@@ -43,6 +43,7 @@ from gymbag.generate import (
 from gymbag.hdf5 import HDF5Recorder
 from gymbag.memory import ListRecorder, MemorySource
 from gymbag.playback import PlaybackAgent, PlaybackEnv
+from gymbag.playback_vector import PlaybackVectorEnv
 from gymbag.record import RecordEnv, record_hdf5
 from gymbag.recorder import Recorder, record_from_iter
 from gymbag.resimulate import resimulate
@@ -74,6 +75,7 @@ __all__ = [
     "MemorySource",
     "PlaybackAgent",
     "PlaybackEnv",
+    "PlaybackVectorEnv",
     "QueryError",
     "RandomAgent",
     "RandomEnv",

@@ -14,6 +14,7 @@ LAYERS = [
     ["__main__"],
     ["cli"],
     ["__init__"],
+    ["playback_vector"],
     ["card", "formats", "playback", "resimulate", "torch"],
     ["compare", "generate", "record", "summary"],
     ["vector"],
