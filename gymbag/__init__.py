@@ -55,6 +55,7 @@ from gymbag.storage.datasets import list_datasets
 from gymbag.storage.repack import delete_dataset, delete_episodes, repack
 from gymbag.storage.verify import verify
 from gymbag.store import HDF5Reader, Store, open
+from gymbag.trigger import TriggeredRecorder, bernoulli, every
 from gymbag.version import __version__
 
 __all__ = [
@@ -90,15 +91,18 @@ __all__ = [
     "Step",
     "Store",
     "Transitions",
+    "TriggeredRecorder",
     "UnsupportedSpace",
     "Windows",
     "__version__",
+    "bernoulli",
     "card",
     "compare",
     "convert",
     "delete_dataset",
     "delete_episodes",
     "drive_env",
+    "every",
     "generate_monotonic",
     "generate_random",
     "get_actions",

@@ -64,7 +64,7 @@ class PlaybackVectorEnv(SyncVectorEnv):
         if "api" in more:
             raise ValueError("api: a vector has only Gymnasium's")
         self._own = None if path is None else open_store(path, name)
-        played = source if self._own is None else self._own
+        played: Any = source if self._own is None else self._own
         if segments and not hasattr(played, "segments"):
             raise ValueError(f"segments: a {type(played).__name__} has none; pass a Selection")
         if not hasattr(played, "iter_episodes") and iter(played) is played:

@@ -108,15 +108,13 @@ class Statistics:
 
     def __str__(self) -> str:
         """Return a table, a line for each element of small values."""
-        lines = [("", "count", "mean", "std", "min", "median", "max")]
+        lines: list[tuple[str, ...]] = [("", "count", "mean", "std", "min", "median", "max")]
         lines += _lines(self.returns) + _lines(self.lengths)
         for field in self.fields.values():
             lines += _lines(field)
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         table = [
-            "  ".join(
-                [line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]  # type: ignore[arg-type]
-            )
+            "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
             for line in lines
         ]
         notes = []
@@ -246,8 +244,9 @@ def _numbers(records: Records) -> tuple[list[Field], tuple[str, ...]]:
         if name in LEFT_OUT:
             continue
         path, _ = parse(name, {})
+        keys = path.keys if isinstance(path, Path) else ()
         try:
-            field, _ = records.catalogue.lookup(path.keys if isinstance(path, Path) else ())
+            field, _ = records.catalogue.lookup(tuple(k for k in keys if not isinstance(k, slice)))
         except LookupError:
             skipped.append(name)
             continue
@@ -307,10 +306,10 @@ def _lines(field: FieldStatistics) -> list[tuple[str, ...]]:
     lines = []
     for place in shown:
         median = field.quantiles[0.5][place] if field.quantiles else None
-        numbers = tuple(x[place] for x in (field.mean, field.std, field.min))
+        several = [x[place] for x in (field.mean, field.std, field.min)]
         label = f"{field.name}[{', '.join(map(str, place))}]"
         lines.append(
-            (label, f"{field.count[place]:,}", *map(_short, (*numbers, median, field.max[place])))
+            (label, f"{field.count[place]:,}", *map(_short, (*several, median, field.max[place])))
         )
     if field.mean.size > len(shown):
         lines.append((f"  and {field.mean.size - len(shown):,} more", *[""] * 6))

@@ -18,7 +18,7 @@ LAYERS = [
     ["card", "formats", "playback", "resimulate", "torch"],
     ["compare", "generate", "record", "summary"],
     ["vector"],
-    ["hdf5", "memory", "store", "wrapper"],
+    ["hdf5", "memory", "store", "trigger", "wrapper"],
     ["recorder"],
     ["selection"],
     ["conditions", "segments", "statistics", "transitions", "windows"],
