@@ -36,7 +36,7 @@ def bernoulli(p: float, seed: int = 0) -> Trigger:
         ValueError: p is no probability, or the seed is negative.
 
     >>> sum(map(bernoulli(0.25, seed=1), range(1000)))
-    245
+    247
     """
     if not 0 <= p <= 1:
         raise ValueError(f"bernoulli: found p={p!r}; expected a number from 0 to 1")

@@ -48,7 +48,7 @@ PURE = {
     "mismatch",
 }
 IMPURE = {"tables", "blosc2", "os", "io", "pathlib", "time", "random", "threading", "logging"}
-EXTRAS = {"PIL", "ale_py", "gym", "h5py", "pyarrow"}
+EXTRAS = {"PIL", "ale_py", "av", "gym", "h5py", "pyarrow"}
 """Only these may be imported inside a function: what is not installed, or prints a notice."""
 
 
