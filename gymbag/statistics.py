@@ -158,8 +158,7 @@ class _Running:
         if not n.any():
             return
         some = np.maximum(n, 1)
-        # Divided first: the sum of huge values would be infinite.
-        mean = self._sum(np.where(there, x / self._spread(some), 0))
+        mean = self._sum(np.where(there, x, 0)) / some
         off = np.where(there, x - self._spread(mean), 0)
         delta = np.where(n, mean - self._mean, 0)
         total = np.maximum(self._count + n, 1)
