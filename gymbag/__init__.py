@@ -44,17 +44,20 @@ from gymbag.generate import (
 from gymbag.hdf5 import HDF5Recorder
 from gymbag.memory import ListRecorder, MemorySource
 from gymbag.playback import PlaybackAgent, PlaybackEnv
+from gymbag.playback_vector import PlaybackVectorEnv
 from gymbag.record import RecordEnv, record_hdf5
 from gymbag.recorder import Recorder, record_from_iter
 from gymbag.resimulate import resimulate
 from gymbag.schema import SpaceCodec, null_sample, register_space
 from gymbag.selection import Selection
+from gymbag.statistics import FieldStatistics, Histogram, Statistics
 from gymbag.steps import Episode, Step, Transitions, Windows
 from gymbag.storage.combine import merge
 from gymbag.storage.datasets import list_datasets
 from gymbag.storage.repack import delete_dataset, delete_episodes, repack
 from gymbag.storage.verify import verify
 from gymbag.store import HDF5Reader, Store, open
+from gymbag.trigger import TriggeredRecorder, bernoulli, every
 from gymbag.version import __version__
 
 __all__ = [
@@ -64,15 +67,18 @@ __all__ = [
     "Divergence",
     "Episode",
     "EpisodeError",
+    "FieldStatistics",
     "FileError",
     "FormatError",
     "GymbagError",
     "HDF5Reader",
     "HDF5Recorder",
+    "Histogram",
     "ListRecorder",
     "MemorySource",
     "PlaybackAgent",
     "PlaybackEnv",
+    "PlaybackVectorEnv",
     "QueryError",
     "RandomAgent",
     "RandomEnv",
@@ -83,18 +89,22 @@ __all__ = [
     "SchemaError",
     "Selection",
     "SpaceCodec",
+    "Statistics",
     "Step",
     "Store",
     "Transitions",
+    "TriggeredRecorder",
     "UnsupportedSpace",
     "Windows",
     "__version__",
+    "bernoulli",
     "card",
     "compare",
     "convert",
     "delete_dataset",
     "delete_episodes",
     "drive_env",
+    "every",
     "generate_monotonic",
     "generate_random",
     "get_actions",

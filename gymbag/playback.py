@@ -329,6 +329,7 @@ if ID not in gymnasium.registry:
     gymnasium.register(
         ID,
         entry_point="gymbag.playback:PlaybackEnv",
+        vector_entry_point="gymbag.playback_vector:PlaybackVectorEnv",
         order_enforce=False,
         disable_env_checker=True,
     )

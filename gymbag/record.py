@@ -14,6 +14,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from gymbag.hdf5 import Durability, HDF5Recorder
 from gymbag.recorder import Recorder
+from gymbag.trigger import Trigger, TriggeredRecorder
 from gymbag.vector import is_vector, record_vector
 from gymbag.wrapper import Recording
 
@@ -83,6 +84,7 @@ class RecordHDF5(RecordEnv):
         compression: str = "default",
         durability: Durability = 1.0,
         on_error: OnError = "raise",
+        episode_trigger: Trigger | None = None,
     ) -> None:
         recorder = self.make_recorder(
             env,
@@ -93,6 +95,7 @@ class RecordHDF5(RecordEnv):
             compression=compression,
             durability=durability,
             on_error=on_error,
+            episode_trigger=episode_trigger,
         )
         super().__init__(
             env,
@@ -104,6 +107,7 @@ class RecordHDF5(RecordEnv):
             compression=compression,
             durability=durability,
             on_error=on_error,
+            episode_trigger=episode_trigger,
         )
         self._on_error = on_error
 
@@ -118,13 +122,15 @@ class RecordHDF5(RecordEnv):
         compression: str = "default",
         durability: Durability = 1.0,
         on_error: OnError = "raise",
-    ) -> HDF5Recorder:
+        episode_trigger: Trigger | None = None,
+    ) -> Recorder:
         """Return the recorder that the arguments describe."""
         _check_on_error(on_error)
+        _check_trigger(episode_trigger)
         spec = getattr(env, "spec", None)
         if name is None:
             name = getattr(spec, "id", None) or type(_unwrapped(env)).__name__
-        return HDF5Recorder(
+        recorder = HDF5Recorder(
             filename,
             env.observation_space,
             env.action_space,
@@ -136,6 +142,7 @@ class RecordHDF5(RecordEnv):
             durability=durability,
             start_time=now(),
         )
+        return recorder if episode_trigger is None else TriggeredRecorder(recorder, episode_trigger)
 
 
 def record_hdf5(
@@ -148,6 +155,7 @@ def record_hdf5(
     compression: str = "default",
     durability: Durability = 1.0,
     on_error: OnError = "raise",
+    episode_trigger: Trigger | None = None,
 ) -> RecordEnv:
     """Wrap an environment so that everything it does is recorded into an HDF5 file.
 
@@ -172,6 +180,9 @@ def record_hdf5(
         on_error: what to do if the file cannot be written any more, for example because the disk
             is full: "raise" an error in the next step, or "stop" recording with one warning and
             go on without. What was committed before is kept.
+        episode_trigger: a function of the number of an episode, from 0, that says at its reset
+            whether to record it, as of Gymnasium's `RecordVideo`: `gymbag.every(10)`,
+            `gymbag.bernoulli(0.1)` or your own. Each lane of a vector counts for itself.
 
     Raises:
         UnsupportedSpace: nobody has said how to store one of the spaces.
@@ -189,10 +200,11 @@ def record_hdf5(
     """
     if is_vector(env):
         _check_on_error(on_error)
+        _check_trigger(episode_trigger)
         # gym's have none of their own.
         specs = (getattr(one, "spec", None) for one in (env, *getattr(env, "envs", ())))
         spec = next(filter(None, specs), None)
-        return record_vector(  # type: ignore[no-any-return]
+        wrapper = record_vector(
             env,
             filename,
             description,
@@ -204,6 +216,9 @@ def record_hdf5(
             on_error=on_error,
             start_time=now(),
         )
+        if episode_trigger is not None:
+            wrapper.recorders = [TriggeredRecorder(r, episode_trigger) for r in wrapper.recorders]
+        return wrapper  # type: ignore[no-any-return]
     return RecordHDF5(
         env,
         filename,
@@ -213,12 +228,21 @@ def record_hdf5(
         compression=compression,
         durability=durability,
         on_error=on_error,
+        episode_trigger=episode_trigger,
     )
 
 
 def _check_on_error(on_error: str) -> None:
     if on_error not in ("raise", "stop"):
         raise ValueError(f'on_error={on_error!r}: expected "raise" or "stop"')
+
+
+def _check_trigger(trigger: Any) -> None:
+    if trigger is not None and not callable(trigger):
+        raise TypeError(
+            f"episode_trigger: found {trigger!r:.80}; expected a function of the episode's number, "
+            "such as gymbag.every(10)"
+        )
 
 
 def spec_json(spec: Any) -> str | None:

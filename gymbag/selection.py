@@ -12,6 +12,7 @@ from gymbag.batches import Batches
 from gymbag.conditions import Asked, Both, Condition, Either, Everything, Mask, Neither, ask
 from gymbag.records import Records, Rows, Span
 from gymbag.segments import Segment, StoredEpisode
+from gymbag.statistics import Statistics, collect
 from gymbag.steps import Episode, Step, Transitions
 from gymbag.storage.parallel import ordered
 from gymbag.transitions import TransitionItems
@@ -308,6 +309,17 @@ class Selection:
             rows = rows[self._records.fixed("step", rows) > 0]
             self._ends = self._records.version, rows
         return rows
+
+    def statistics(self) -> Statistics:
+        """Return means, spreads, extremes and quantiles of all fields of the selected rows.
+
+        They are read once, some at a time. Returns and lengths are those of whole episodes.
+
+        >>> field = store.where("step > 0").statistics()["observation"]
+        >>> field.mean.shape, field.count
+        ((4,), array([9, 9, 9, 9]))
+        """
+        return collect(self._records, self.name, self._scan())
 
     @property
     def observation_space(self) -> Any:

@@ -15,6 +15,7 @@ from gymbag.errors import NotAStore
 from gymbag.records import Records
 from gymbag.segments import StoredEpisode
 from gymbag.selection import Everything, Selection
+from gymbag.statistics import Statistics
 from gymbag.steps import Episode, SeedStep, Step, Transitions
 from gymbag.storage.joined import Path, files_of, open_reader
 from gymbag.storage.meta import Session
@@ -131,6 +132,10 @@ class Store:
     ) -> Transitions:
         """Return transitions drawn at random from all; see `Selection.sample`."""
         return self.all().sample(batch, rng, n_step=n_step, gamma=gamma, stack=stack)
+
+    def statistics(self) -> Statistics:
+        """Return means, spreads, extremes and quantiles of all fields; see `Statistics`."""
+        return self.all().statistics()
 
     def __getitem__(self, name: str) -> Any:
         """Return a field of all rows as an array, for example ``store["info.lives"]``.

@@ -14,13 +14,14 @@ LAYERS = [
     ["__main__"],
     ["cli"],
     ["__init__"],
+    ["playback_vector"],
     ["card", "formats", "playback", "resimulate", "torch"],
     ["compare", "generate", "record", "summary"],
     ["vector"],
-    ["hdf5", "memory", "store", "wrapper"],
+    ["hdf5", "memory", "store", "trigger", "wrapper"],
     ["recorder"],
     ["selection"],
-    ["conditions", "segments", "transitions", "windows"],
+    ["conditions", "segments", "statistics", "transitions", "windows"],
     ["items"],
     ["gather"],
     ["records"],
@@ -47,7 +48,7 @@ PURE = {
     "mismatch",
 }
 IMPURE = {"tables", "blosc2", "os", "io", "pathlib", "time", "random", "threading", "logging"}
-EXTRAS = {"PIL", "ale_py", "gym", "h5py", "pandas", "polars", "pyarrow"}
+EXTRAS = {"PIL", "ale_py", "av", "gym", "h5py", "pandas", "polars", "pyarrow"}
 """Only these may be imported inside a function: what is not installed, or prints a notice."""
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
@@ -25,12 +26,15 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         subparsers,
         "info",
         run,
-        "Show what a file holds. No row is read, only what is said of episodes and columns.",
+        "Show what a file holds. No row is read, unless --statistics asks for it.",
         "gymbag info cartpole.h5",
         "gymbag info atari.h5 --name ALE/Breakout-v5 --json",
     )
     parser.add_argument("file", metavar="FILE", help="recorded by gymbag")
     parser.add_argument("--name", help="the data set to show; all of them if not given")
+    parser.add_argument(
+        "--statistics", action="store_true", help="read all rows, and show what they are like"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON list of data sets")
 
 
@@ -38,10 +42,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Show."""
     require_file(arguments.file)
     names = [arguments.name] if arguments.name else list_datasets(arguments.file)
-    found = []
+    found, tables = [], dict[str, str]()
     for name in names:
         with Store(arguments.file, name) as store:
-            found.append(describe(store))
+            about = describe(store)
+            if arguments.statistics:
+                statistics = store.statistics()
+                about["statistics"] = json.loads(statistics.to_json())
+                tables[name] = str(statistics)
+            found.append(about)
     if arguments.json:
         print(to_json(found))
         return 0
@@ -51,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     for about in found:
         print()
         show(about)
+        if arguments.statistics:
+            print(f"\n{tables[about['name']]}")
     return 0
 
 

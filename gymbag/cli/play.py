@@ -6,11 +6,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from gymbag.cli.arguments import Subparsers, add_command, add_name, count
+from gymbag.cli.video import Video
 from gymbag.errors import GymbagError
 from gymbag.playback import PlaybackEnv
 from gymbag.selection import Selection
@@ -18,6 +19,8 @@ from gymbag.store import Store
 
 MOST_FRAMES = 1000
 """How many frames a GIF holds: half a minute of a game."""
+
+FPS: int = PlaybackEnv.metadata["render_fps"]
 
 FRAME_MS = 40
 """A GIF's times are hundredths of a second, and many viewers slow down below 20 ms."""
@@ -32,6 +35,7 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "Play recorded episodes back, and print a line for each. Exit with 1 if there are none.",
         "gymbag play cartpole.h5 --where 'episode_return > 50'",
         "gymbag play atari.h5 --where 'reward > 0' --limit 1 --gif scored.gif",
+        "gymbag play atari.h5 --limit 3 --video three.mp4 --fps 60",
         "gymbag play cartpole.h5 --where 'observation[2] > 0.1' --segments",
     )
     parser.add_argument("file", metavar="FILE", help="recorded by gymbag")
@@ -46,28 +50,42 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--gif", metavar="OUT", help=f"write the first {MOST_FRAMES:,} images as an animated GIF"
     )
+    parser.add_argument(
+        "--video", metavar="OUT", help="write all images as a video, such as out.mp4"
+    )
+    parser.add_argument(
+        "--fps",
+        type=count,
+        default=FPS,
+        metavar="N",
+        help=f"images a second of it; {FPS} if not given",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Play."""
-    frames = None if arguments.gif is None else Frames(arguments.gif)
+    outputs: list[Frames | Video] = []
+    if arguments.gif is not None:
+        outputs.append(Frames(arguments.gif))
+    if arguments.video is not None:
+        outputs.append(Video(arguments.video, arguments.fps))
     with Store(arguments.file, arguments.name) as store:
         selection = store.where(arguments.where)
         env = PlaybackEnv(
             selection,
             segments=arguments.segments,
-            render_mode=None if frames is None else "rgb_array",
+            render_mode="rgb_array" if outputs else None,
         )
         labels = name_segments(selection) if arguments.segments else name_episodes(selection)
         played = 0
         for label in islice(labels, arguments.limit):
-            print(f"{label}: {play(env, frames)}")
+            print(f"{label}: {play(env, outputs)}")
             played += 1
     if not played:
         print("nothing to play", file=sys.stderr)
         return 1
-    if frames is not None:
-        print(frames.save())
+    for output in outputs:
+        print(output.save())
     return 0
 
 
@@ -85,18 +103,18 @@ def name_segments(selection: Selection) -> Iterator[str]:
     )
 
 
-def play(env: PlaybackEnv, frames: Frames | None) -> str:
+def play(env: PlaybackEnv, outputs: Sequence[Frames | Video]) -> str:
     """Play the next episode; return a line about it."""
     env.reset()
     total, done = 0.0, False
-    if frames is not None:
-        frames.add(env.render())
+    for output in outputs:
+        output.add(env.render())
     while not done:
         _, reward, terminated, truncated, _ = env.step(None)
         total += reward
         done = terminated or truncated
-        if frames is not None:
-            frames.add(env.render())
+        for output in outputs:
+            output.add(env.render())
     end = "terminated" if terminated else "truncated"
     return f"{env.step_num:,} step{'s' * (env.step_num != 1)}, return {total:g}, {end}"
 
