@@ -39,7 +39,8 @@ try:
     from d3rlpy.dataset import MDPDataset, ReplayBufferBase
 except ImportError as error:
     raise ImportError(
-        "gymbag.formats.d3rlpy: needs d3rlpy, which is not here; run: pip install 'gymbag[d3rlpy]'"
+        "gymbag.formats.d3rlpy: needs d3rlpy, which is not here; "
+        "run: pip install d3rlpy, then pip install --upgrade gymbag gymnasium"
     ) from error
 
 WHOSE = "d3rlpy"

@@ -88,17 +88,11 @@ def joined(chunks: Sequence[Buffer]) -> bytes | None:
     Returns:
         None: they are not alike, or not packed; unpack them, and pack all their values.
     """
-    parts: list[Buffer] = []
-    kinds = set()
     try:
-        for chunk in chunks:
-            version, codec, flags, size, block, starts, more = _parsed(chunk)
-            kinds.add((version, codec, flags, size, block, more))
-            streams = 1 if flags & WHOLE else size
-            parts += [chunk[start : _end(chunk, start, streams)] for start in starts]
+        version, codec, flags, size, block, begins, more = _all_parsed(chunks)
+        streams = 1 if flags & WHOLE else size
+        parts = [chunk[start : _end(chunk, start, streams)] for chunk, start in begins]
     except (struct.error, ValueError):
-        return None
-    if len(kinds) > 1:
         return None
     return _chunk((version, codec, flags, size), block, parts, more)
 
@@ -110,20 +104,36 @@ def field(chunks: Sequence[Buffer], offset: int, nbytes: int) -> bytes | None:
         None: they cannot be had alone, or are not alike; unpack them all.
     """
     parts: list[Buffer] = []
-    kinds = set()
     try:
-        for chunk in chunks:
-            version, codec, flags, size, block, starts, more = _parsed(chunk)
-            kinds.add((version, codec, flags, size, block, more))
-            # No filter has a number below that of the transposition but the one that does nothing.
-            if flags & WHOLE or sum(more[:6]) != SHUFFLE or block % size or len(kinds) > 1:
-                return None
-            for start in starts:
-                begin = _end(chunk, start, offset)
-                parts.append(chunk[begin : _end(chunk, begin, nbytes)])
+        version, codec, flags, size, block, begins, more = _all_parsed(chunks)
+        # No filter has a number below that of the transposition but the one that does nothing.
+        if flags & WHOLE or sum(more[:6]) != SHUFFLE or block % size:
+            return None
+        for chunk, start in begins:
+            begin = _end(chunk, start, offset)
+            parts.append(chunk[begin : _end(chunk, begin, nbytes)])
     except (struct.error, ValueError):
         return None
     return _chunk((version, codec, flags, nbytes), block // size * nbytes, parts, more)
+
+
+def _all_parsed(
+    chunks: Sequence[Buffer],
+) -> tuple[int, int, int, int, int, list[tuple[Buffer, int]], tuple[int, ...]]:
+    """Return what the headers of some chunks say, and where each of all their blocks begins.
+
+    Raises:
+        ValueError, struct.error: they do not say the same, or one is no row of packed blocks.
+    """
+    begins: list[tuple[Buffer, int]] = []
+    kinds = set()
+    for chunk in chunks:
+        version, codec, flags, size, block, starts, more = _parsed(chunk)
+        kinds.add((version, codec, flags, size, block, more))
+        begins += [(chunk, start) for start in starts]
+    if len(kinds) != 1:
+        raise ValueError(kinds)
+    return version, codec, flags, size, block, begins, more
 
 
 def _parsed(chunk: Buffer) -> tuple[int, int, int, int, int, tuple[int, ...], tuple[int, ...]]:

@@ -303,9 +303,9 @@ def _check(found: Survey, part: Part, known: NDArray[np.bool_], tick: Tick) -> l
         reason = "it is not there" if stored is None else f"{stored.spec.dtype}{stored.spec.shape}"
         return [Range(0, entries or 1 << 62, reason)]
     if column.ragged:
-        items = next(p.column for p in found.parts if p.column.frame == column.name)
-        inner = found.columns.get(escape(items.name))
-        damaged = _check_ends(stored, inner.rows if inner is not None else 0, tick)
+        items = [p.column.name for p in found.parts if p.column.frame == column.name]
+        inner = found.columns.get(escape(items[0])) if items else None  # {} has no columns
+        damaged = _check_ends(stored, inner.rows if inner else 0 if items else 1 << 62, tick)
     elif column.name == STEPS:
         damaged = _check_steps(found, stored, known, tick)
     else:
