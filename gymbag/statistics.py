@@ -53,7 +53,7 @@ class FieldStatistics:
     min: Array
     max: Array
     quantiles: Mapping[float, Array] | None
-    """By fraction, 0.5 the median; None for values with more than 1,024 elements."""
+    """By fraction, 0.5 the median; None where a value has over 1,024 elements, not of uint8."""
     exact: bool
     """Whether the quantiles are of all values, not of some drawn at random."""
 
@@ -210,10 +210,60 @@ class _Running:
         return dict(zip(QUANTILES, found, strict=True))
 
 
+class _Counted:
+    """Statistics of images so far: of 256 values, it is enough to count how often each comes."""
+
+    def __init__(self, name: str, shape: tuple[int, ...]) -> None:
+        self.name = name
+        self._axes, self._kept = _layout(shape)
+        self._counts = np.zeros((math.prod(self._kept), 256), np.int64)
+        self._missing = 0
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Take up some values, along the first axis; whole ones may be missing."""
+        if values.dtype != np.uint8:
+            there = ~np.isnan(values).any(tuple(range(1, values.ndim)))
+            self._missing += int(np.count_nonzero(~there)) * math.prod(values.shape[1:])
+            values = values[there].astype(np.uint8)
+        channels = [axis for axis in range(values.ndim) if axis not in self._axes]
+        apart = np.moveaxis(values, channels, range(len(channels)))
+        for counts, channel in zip(self._counts, apart.reshape(len(self._counts), -1), strict=True):
+            counts += np.bincount(channel, minlength=256)
+
+    def finish(self) -> FieldStatistics:
+        """Return what was found."""
+        n = self._counts.sum(1)
+        some, numbers = np.maximum(n, 1), np.arange(256.0)
+        mean = self._counts @ numbers / some
+        squares = (self._counts * (numbers - mean[:, None]) ** 2).sum(1)
+        reach = self._counts.cumsum(1)
+        low = np.array([np.searchsorted(row, 1) for row in reach])
+        high = np.array([np.searchsorted(row, last) for row, last in zip(reach, n, strict=True)])
+        missing = np.full(self._kept, self._missing // len(n))
+        found = [np.where(n, x, np.nan) for x in (mean, np.sqrt(squares / some), low, high)]
+        quantiles = {}
+        for fraction in QUANTILES:
+            found_there = np.where(n, _quantile(reach, fraction * (some - 1)), np.nan)
+            quantiles[fraction] = found_there.reshape(self._kept)
+        mean, std, low, high = (x.reshape(self._kept) for x in found)
+        count = n.reshape(self._kept)
+        return FieldStatistics(self.name, count, missing, mean, std, low, high, quantiles, True)
+
+
+def _quantile(reach: NDArray[np.int64], places: Array) -> Array:
+    """Return what is at some places among sorted numbers, given how many there are up to each."""
+    below = np.floor(places)
+    one, next_one = (
+        np.array([np.searchsorted(row, k + 1) for row, k in zip(reach, at, strict=True)])
+        for at in (below, np.ceil(places))
+    )
+    return np.asarray(one + (next_one - one) * (places - below))
+
+
 def collect(records: Records, name: str, parts: Iterable[Rows]) -> Statistics:
     """Return the statistics of rows, which come in parts, ascending."""
     fields, skipped = _numbers(records)
-    running = [(field, _Running(field.name, field.shape)) for field in fields]
+    running = [(field, _running(records, field)) for field in fields]
     rows = 0
     chosen = np.zeros(len(records.episodes), np.bool_)
     for part in parts:
@@ -234,6 +284,14 @@ def collect(records: Records, name: str, parts: Iterable[Rows]) -> Statistics:
         _histogram(returns),
         _histogram(lengths),
     )
+
+
+def _running(records: Records, field: Field) -> _Running | _Counted:
+    """Return what takes up a field's values."""
+    wide = math.prod(field.shape) > MOST_ELEMENTS
+    none = records.read(field, np.empty(0, np.int64)).data
+    counted = wide and np.asarray(none).dtype == np.uint8
+    return (_Counted if counted else _Running)(field.name, field.shape)
 
 
 def _numbers(records: Records) -> tuple[list[Field], tuple[str, ...]]:

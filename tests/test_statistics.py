@@ -103,7 +103,13 @@ def test_of_a_file(
         normal = (images - mean) / found["observation.image"].std
         assert abs(normal.mean()) < 1e-9
         assert normal.shape == images.shape
-        assert found["observation.image"].quantiles is None
+        quantiles = found["observation.image"].quantiles
+        assert quantiles is not None
+        for fraction, value in quantiles.items():
+            np.testing.assert_allclose(value.ravel(), np.quantile(images, fraction, axes).ravel())
+        np.testing.assert_array_equal(
+            found["observation.image"].max.ravel(), images.max(axes).ravel()
+        )
         assert found["observation.pose"].count.tolist() == [0, 32, 32]
         assert found["action"].count == 28  # a reset has none
         assert (found["reward"].count, found["reward"].missing) == (28, 4)
