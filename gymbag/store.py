@@ -61,7 +61,7 @@ def require_file(filename: str | os.PathLike[str]) -> None:
     """
     if os.path.isdir(filename):
         raise NotAStore(
-            f"{os.fspath(filename)}: a folder, not a file; if Minari or gym_recording wrote it, "
+            f"{os.fspath(filename)}: a folder, not a file; if another program wrote it, "
             f"make a file of it: gymbag convert {os.fspath(filename)} NEW.h5, or "
             "gymbag.convert(old, new)"
         )

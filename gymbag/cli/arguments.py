@@ -32,7 +32,7 @@ def add_command(
     """
     parser = subparsers.add_parser(
         name,
-        help=about[0].lower() + re.split("[.;]", about[1:])[0],
+        help=about[0].lower() + re.split(r"[.;](?:\s|$)", about[1:])[0],
         description=about,
         epilog=f"examples:\n{indent(chr(10).join(examples), '  ')}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

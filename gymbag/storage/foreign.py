@@ -69,7 +69,10 @@ def _scanned(filename: str) -> tuple[Footer, frozenset[str]]:
     if scan.legacy:
         raise NotAStore(f"{filename}: {LEGACY}")
     if scan.format is None:
-        raise NotAStore(f"{filename}: an HDF5 file, but not one of gymbag's")
+        raise NotAStore(
+            f"{filename}: an HDF5 file, but not one of gymbag's; if it is of another format that "
+            f"`gymbag convert` knows, make a file of it: gymbag convert {filename} NEW.h5"
+        )
     if scan.format > FORMAT:
         raise NewerFormat(
             f"{filename}: format {scan.format}; this gymbag knows formats up to {FORMAT}; "
