@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import asking, growth, plot, reading, recording, table
+from benchmarks import asking, growth, plot, reading, recording, table, vectors
 from benchmarks.harness import ROOT
 
-BENCHMARKS = [recording, reading, asking, growth]
+BENCHMARKS = [recording, vectors, reading, asking, growth]
 DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "benchmarks.md"]
 
 

@@ -141,6 +141,7 @@ def drawing(reading: Results, asking: Results) -> str:
 
 SECTIONS: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
     "recording": (recording, ("recording",)),
+    "vectors": (recording, ("vectors",)),
     "reading": (suite, ("reading",)),
     "asking": (suite, ("asking",)),
     "growth": (growth, ("growth",)),

@@ -2,8 +2,10 @@
 """Measures one recording in a process of its own and prints one line of JSON.
 
     python -m benchmarks.worker gymbag CartPole-v1 100000 0
+    python -m benchmarks.worker gymbag CartPole-v1 100000 0 8
 
-It ends with the status EX_UNAVAILABLE when the recorder is not installed. POSIX only.
+The last number is how many environments step together, as a vector. It ends with the status
+EX_UNAVAILABLE when the recorder is not installed. POSIX only.
 """
 
 from __future__ import annotations
@@ -38,34 +40,47 @@ def drive(env: Any, actions: list[int]) -> None:
             env.reset()
 
 
-def record(recorder: str, env_id: str, steps: int, seed: int) -> Cost:
-    env: Any = gymnasium.make(env_id)
+def drive_vector(env: Any, actions: np.ndarray) -> None:
+    env.reset()
+    for action in actions:
+        env.step(action)
+
+
+def record(recorder: str, env_id: str, steps: int, seed: int, lanes: int = 0) -> Cost:
+    rng = np.random.default_rng(seed)
+    env: Any
+    actions: Any
+    if lanes:
+        env = gymnasium.make_vec(env_id, lanes, vectorization_mode="sync")
+        actions = rng.integers(env.single_action_space.n, size=(-(-steps // lanes), lanes))
+    else:
+        env = gymnasium.make(env_id)
+        # Plain ints, which alone the original gym_recording can write.
+        actions = rng.integers(env.action_space.n, size=steps).tolist()
     env.reset(seed=seed)
-    # Plain ints, which alone the original gym_recording can write.
-    actions = np.random.default_rng(seed).integers(env.action_space.n, size=steps).tolist()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         watch = Stopwatch()
         recording = RECORDERS[recorder](env, folder)
-        drive(recording, actions)
+        (drive_vector if lanes else drive)(recording, actions)
         recording.close()
         wall, cpu = watch.read()
         return Cost(round(wall, 6), round(cpu, 6), folder_bytes(folder))
 
 
-def measure(recorder: str, env_id: str, steps: str, seed: str) -> dict[str, Any]:
+def measure(recorder: str, env_id: str, steps: str, seed: str, lanes: str = "0") -> dict[str, Any]:
     if env_id.startswith("ALE/"):
         import ale_py
 
         gymnasium.register_envs(ale_py)
     # The first recording pays for imports, in time and in memory; the second warms up.
-    record(recorder, env_id, 1, int(seed))
+    record(recorder, env_id, 1, int(seed), int(lanes))
     loaded = peak_mb()
-    record(recorder, env_id, int(steps) // 20 + 1, int(seed))
-    cost = record(recorder, env_id, int(steps), int(seed))
+    record(recorder, env_id, int(steps) // 20 + 1, int(seed), int(lanes))
+    cost = record(recorder, env_id, int(steps), int(seed), int(lanes))
     return {
         "recorder": recorder,
-        "environment": env_id,
+        "environment": f"{env_id}, {lanes} lanes" if int(lanes) else env_id,
         "steps": int(steps),
         "seed": int(seed),
         **cost._asdict(),

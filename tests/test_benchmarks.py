@@ -22,6 +22,7 @@ from benchmarks import (
     sections,
     stopwatch,
     table,
+    vectors,
     worker,
 )
 from benchmarks.__main__ import DOCUMENTS
@@ -197,6 +198,14 @@ def test_the_benchmark_keeps_figures_and_runs(results: dict[str, Any]) -> None:
             assert figure["extra_memory_mb"] == figure["recording_memory_mb"] == 0
 
 
+def test_vectors_are_recorded_lane_by_lane(tmp_path: Path) -> None:
+    out = tmp_path / "vectors.json"
+    vectors.main(["--quick", "--out", str(out)])
+    figures = json.loads(out.read_text())["figures"]
+    assert [figure["recorder"] for figure in figures] == list(vectors.RECORDERS)
+    assert [figure["bytes_per_step"] > 0 for figure in figures] == [False, False, True]
+
+
 def test_figures_pair_runs_of_one_repetition() -> None:
     for module in (answer, figures, recording, sections, stopwatch):
         assert doctest.testmod(module).failed == 0
@@ -232,7 +241,8 @@ def test_the_table_is_kept_in_a_document(results: dict[str, Any], tmp_path: Path
     assert "old\n" not in text
     assert results["made"]["command"] in text
     for figure in results["figures"]:
-        assert f"| {figure['recorder']} | {figure['wall_ratio']['median']:.2f} " in text
+        median = sections.digits(figure["wall_ratio"]["median"])
+        assert f"| {figure['recorder']} | {median} " in text
 
 
 def test_a_section_without_results_stays_as_it_is() -> None:
@@ -249,7 +259,7 @@ def test_a_document_without_marks_is_refused() -> None:
         table.updated(table.marks("growth")[0], {})
 
 
-@pytest.mark.parametrize("name", ["recording", "reading", "asking", "growth"])
+@pytest.mark.parametrize("name", ["recording", "vectors", "reading", "asking", "growth"])
 def test_the_stored_results_make_a_table(name: str) -> None:
     path = harness.results_of(name)
     if not path.exists():
