@@ -65,6 +65,8 @@ class StepFile:
         not whole, unless it is told that all is to be seen."""
         self.datasets: set[str] = set()
         """The data sets that are being written to."""
+        self.known: set[str] = set()
+        """The data sets that there are, committed or not."""
         self.recovered: Snapshot | None = None
         """What was found, if the last writer died."""
         self.closed = False
@@ -102,6 +104,7 @@ class StepFile:
         self._footer = snapshot.footer
         self._outside = 0
         self._due = CHECKPOINT_BYTES
+        self.known.update(path.rpartition("/")[0] for path in snapshot.columns)
         if found:
             if snapshot.contents.pieces:
                 self.recovered = snapshot
@@ -140,6 +143,8 @@ class StepFile:
             FileError: the log cannot be written. Nothing can be added any more; what was
                 committed is kept.
         """
+        if kind is Kind.COLUMN:
+            self.known.add(path.rpartition("/")[0])
         with self._failing():
             self._log.add(kind, path, first, count, data, provisional=provisional)
 

@@ -103,11 +103,11 @@ class DatasetWriter:
                 f"{self.filename}: {self._group}: something of another program's has the name; "
                 "give this data set another"
             )
-        committed = self.file.committed()
-        found = self._path(META) in committed.columns
+        # To look at what is committed takes the longer the more data sets there are.
+        committed = self.file.committed() if self._group in self.file.known else None
         self._open_column(META, np.dtype("u1"), (), TEXT, committed)
         self.info_columns: tuple[InfoColumn, ...] = ()
-        if found:
+        if committed and self._path(META) in committed.columns:
             self.info_columns = self._same_schema(committed)
         else:
             self._append_meta(dataset_line(self.name, self._schema))
@@ -119,10 +119,11 @@ class DatasetWriter:
         for column in (*self._schema.beside, *info_columns):
             self._open_array(column, committed)
         for columns in (CELL_COLUMNS, EXTRA_COLUMNS):
-            if self._path(columns[0].name) in committed.columns:
+            if committed and self._path(columns[0].name) in committed.columns:
                 for column in columns:
                     self._open_array(column, committed)
-        committed.close()
+        if committed:
+            committed.close()
         for column, slabs in self._schema.observation.wide():
             slabs.pack_with(self._buffers[column.name].packing())
         self.file.datasets.add(self._group)
