@@ -28,6 +28,13 @@ from tests.format_reader import Dataset, File
 from tests.spaces import EXAMPLES, same
 
 PAGE = Path(gymbag.__file__).parent.parent / "docs" / "file-format.md"
+SPACES = {
+    "all / of.%them": (spaces.Dict(EXAMPLES), spaces.Tuple(EXAMPLES.values())),
+    "a box": (EXAMPLES["box-image"], EXAMPLES["discrete-start"]),
+    "a text": (EXAMPLES["text-unicode"], EXAMPLES["graph"]),
+    "nothing": (EXAMPLES["box-empty"], EXAMPLES["oneof"]),
+}
+"""Spaces of observation and action by the name of the data set."""
 INFOS: list[dict[Any, Any]] = [
     {},
     {"lives": 3, "a b": "short", "episode": {"r": 1.5, "l": np.float32(2)}},
@@ -36,15 +43,16 @@ INFOS: list[dict[Any, Any]] = [
 ]
 
 
-def record(recorder: Any, space: Any, episodes: int, steps: int, *, last: bool = True) -> None:
+def record(recorder: Any, both: Any, episodes: int, steps: int, *, last: bool = True) -> None:
     """Record episodes; the last goes on unless it is to end."""
+    space, action_space = both
     for episode in range(episodes):
         options = {"level": (episode, "x")} if episode == 1 else None
         seed = None if episode == 0 else 2**70 if episode == 1 else episode
         recorder.on_reset(1.0 * episode, space.sample(), INFOS[1], seed=seed, options=options)
         for step in range(1, steps + 1):
             ends = step == steps and (last or episode < episodes - 1)
-            row = space.sample(), space.sample(), step * 0.5
+            row = space.sample(), action_space.sample(), step * 0.5
             recorder.on_step(episode + step / 10, *row, ends, False, INFOS[step % 4])
 
 
@@ -109,18 +117,16 @@ def check_episodes(data: Dataset, store: Any) -> None:
 
 def test_the_reader_reads_what_gymbag_reads(tmp_path: Path) -> None:
     path, dead = str(tmp_path / "x.h5"), str(tmp_path / "dead.h5")
-    names = {f"My Env/v0.% {name}": space for name, space in EXAMPLES.items()}
     recorders = []
     for last in (True, False):
-        for name, space in names.items():
-            space.seed(1)
-            recorders.append(gymbag.HDF5Recorder(path, space, space, name, durability="close"))
-            record(recorders[-1], space, 3, 5, last=last)
+        for name, both in SPACES.items():
+            recorders.append(gymbag.HDF5Recorder(path, *both, name, durability="close"))
+            record(recorders[-1], both, 3, 5, last=last)
         while last and recorders:
             recorders.pop().on_close()
         with gymbag.open(path, name):  # commits what was recorded
             data = File(path)
-        for name in names:  # at rest; then the writer lives, and is in mid-episode
+        for name in SPACES:  # at rest; then the writer lives, and is in mid-episode
             check_same(path, name, 3 if last else 5, data)
     file = open_to_write(path)
     file.commit(seen=False)
@@ -131,7 +137,7 @@ def test_the_reader_reads_what_gymbag_reads(tmp_path: Path) -> None:
     with pytest.warns(RecoveryWarning):
         gymbag.open(dead, name).close()
     assert not os.path.exists(dead + "-wal")
-    for name in names:
+    for name in SPACES:
         assert Dataset(data, name).episodes["ended"][-1] == b"interrupted"
         check_same(dead, name, 6, data)
         check_same(dead, name, 6, File(dead))
