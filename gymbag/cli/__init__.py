@@ -39,6 +39,7 @@ from gymbag.cli import (
     rescue,
     verify,
 )
+from gymbag.cli.completion import SHELLS, PrintCompletion
 from gymbag.cli.output import explain, show_warning
 from gymbag.errors import GymbagError
 from gymbag.hdf5 import package_versions
@@ -99,6 +100,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     version = f"gymbag {package_versions()['gymbag']}"
     parser.add_argument("--version", action="version", version=version)
+    parser.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        choices=SHELLS,
+        help="print what makes the shell complete commands, options and names of files",
+    )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add(subparsers)
