@@ -18,13 +18,12 @@ def record(filename: Path, episodes: int) -> None:
     env: gymnasium.Env[Any, Any] = gymnasium.make("CartPole-v1")
     with gymbag.record_hdf5(env, filename, "typed", metadata={"by": "hand"}) as recorded:
         for seed in range(episodes):
-            observation, info = recorded.reset(seed=seed)
+            _, info = recorded.reset(seed=seed)
             assert_type(info, dict[str, Any])
             done = False
             while not done:
-                observation, _reward, terminated, truncated, info = recorded.step(seed % 2)
+                _, _, terminated, truncated, _ = recorded.step(seed % 2)
                 done = terminated or truncated
-        print(observation)
 
 
 def returns(source: gymbag.Store | gymbag.Selection) -> list[float]:
