@@ -14,7 +14,6 @@ import struct
 import zlib
 from functools import cache
 from typing import Any
-from urllib.parse import quote
 
 import blosc2
 import numpy as np
@@ -22,7 +21,6 @@ import numpy as np
 CHUNK = np.dtype([("offset", "<u8"), ("size", "<u4"), ("crc", "<u4")])
 PART = np.dtype([("offset", "<u8"), ("length", "<u8")])
 COLUMN, ZEROS, WHOLE_CHUNK, VALUES = range(4)
-PLAIN = " !\"#$&'()*+,:;<=>?@[]^`{|}"
 LINK_DTYPES = ("i4", "i8", "u1", "i1", "u2", "i2", "u4", "u8")
 
 
@@ -277,8 +275,11 @@ class Dataset:
 
 
 def escape(name: str) -> str:
-    escaped = quote(name, safe=PLAIN)
-    return f"%{ord(escaped[0]):02X}{escaped[1:]}" if escaped[:1] in (".", "_") else escaped
+    plain = [32 <= byte < 127 and byte not in b"%/\\" for byte in name.encode()]
+    if name.startswith((".", "_")):
+        plain[0] = False
+    pairs = zip(name.encode(), plain, strict=True)
+    return "".join(chr(byte) if stays else f"%{byte:02X}" for byte, stays in pairs)
 
 
 def child_path(path: str, key: Any) -> str:

@@ -17,10 +17,12 @@ import hdf5plugin  # noqa: F401  it teaches h5py Blosc2
 import numpy as np
 import pytest
 from gymnasium import spaces
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import gymbag
 from gymbag.errors import NewerFormat, RecoveryWarning
-from gymbag.storage import undo
+from gymbag.storage import names, undo
 from gymbag.storage.file import open_to_write, release
 from gymbag.storage.footer import outside_chunks, read_footer
 from tests import format_reader
@@ -163,6 +165,13 @@ def cartpole(tmp_path: Path) -> str:
     return path
 
 
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+@example("".join(map(chr, range(256))))
+def test_names_are_encoded_as_the_page_says(name: str) -> None:
+    for text in (name, f".{name}", f"_{name}"):
+        assert format_reader.escape(text) == names.escape(text)
+
+
 def test_the_index_says_what_hdf5_says(cartpole: str) -> None:
     file = File(cartpole)
     with h5py.File(cartpole) as hdf5:
@@ -291,7 +300,7 @@ def test_the_reader_knows_nothing_of_gymbag_and_of_hdf5() -> None:
     names = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
     modules = {n.module for n in nodes if isinstance(n, ast.ImportFrom)}
     assert names == {"base64", "blosc2", "json", "mmap", "numpy", "os", "struct", "zlib"}
-    assert modules == {"__future__", "functools", "typing", "urllib.parse"}
+    assert modules == {"__future__", "functools", "typing"}
 
 
 def test_the_page_names_every_mark_and_version() -> None:
