@@ -7,6 +7,7 @@ import atexit
 import gc
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -24,7 +25,7 @@ import numpy as np
 import pytest
 
 import gymbag
-from gymbag.errors import FileBusy, FileError, RecordingWarning, RecoveryWarning
+from gymbag.errors import FileBusy, FileError, NewerFormat, RecordingWarning, RecoveryWarning
 from gymbag.storage import file, lock
 from gymbag.storage.snapshot import Snapshot
 from tests.known import EPISODES, Known, check_episode, play_on
@@ -366,3 +367,30 @@ def test_a_log_is_not_applied_to_another_file(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="does not belong"):
         record(tmp_path / "c.h5", episodes=0)
     assert not (tmp_path / "c.h5").exists()
+
+
+@pytest.mark.parametrize(("suffix", "mark"), [("-wal", b"gymbagW3"), ("-undo", b"gymbagU3")])
+def test_what_a_later_gymbag_left_is_not_touched(tmp_path: Path, suffix: str, mark: bytes) -> None:
+    dead = tmp_path / "dead"
+    dead.mkdir()
+    env, call = recording(tmp_path / "a.h5", durability="step")
+    call()
+    call()
+    for file_left in tmp_path.glob("a.h5*"):
+        shutil.copy(file_left, dead)
+    env.close()
+    left = dead / f"a.h5{suffix}"
+    before = left.read_bytes() if left.exists() else b""
+    left.write_bytes(mark + before[len(mark) :])
+    kept = [left, dead / "a.h5"]
+    held = [path.read_bytes() for path in kept]
+    for begin in (gymbag.open, recording):
+        with pytest.raises(NewerFormat, match="later gymbag"):
+            begin(dead / "a.h5")
+        assert [path.read_bytes() for path in kept] == held
+    if before:
+        left.write_bytes(before)
+    else:
+        left.unlink()
+    with pytest.warns(RecoveryWarning), gymbag.open(dead / "a.h5") as store:
+        assert len(store) == 2

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import warnings
 
-from gymbag.errors import FileError, RecoveryWarning
+from gymbag.errors import FileError, NewerFormat, RecoveryWarning
 from gymbag.storage import lock, log, undo
 from gymbag.storage.file import open_to_write, release, written_here
 from gymbag.storage.names import EPISODES, STEPS
@@ -29,6 +29,8 @@ def open_to_read(filename: str, max_bytes: int) -> Snapshot:
     elif _left_behind(path):
         try:
             file = open_to_write(path)
+        except NewerFormat:
+            raise
         except FileError:
             # Somebody else recovers it, or nobody may write here: the log is read instead.
             pass

@@ -298,7 +298,7 @@ class StepFile:
         descriptor = lock.successor(self.filename, self._footer.state)
         try:
             new = LogWriter(old.path, descriptor, log.HEADER_BYTES, old.sequence)
-            for piece in log.read_log(old.descriptor, old.sequence).pieces:
+            for piece in log.read_log(old.descriptor, old.sequence, old.path).pieces:
                 data = disk.read_at(old.descriptor, piece.nbytes, piece.offset)
                 kind, provisional = Kind(piece.kind), piece.provisional
                 new.add(kind, piece.path, piece.first, piece.rows, data, provisional=provisional)

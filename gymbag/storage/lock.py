@@ -15,7 +15,7 @@ import time
 from datetime import datetime
 from typing import Any
 
-from gymbag.errors import FileBusy, FileError, NoSuchFile
+from gymbag.errors import FileBusy, FileError, NewerFormat, NoSuchFile
 from gymbag.storage import disk, log
 
 PATIENCE = 0.5
@@ -30,12 +30,18 @@ def acquire(filename: str) -> tuple[int, bool]:
 
     Raises:
         FileBusy: another writer lives; the message names it.
+        NewerFormat: a later gymbag wrote the log that is there.
         FileError: the folder cannot be written to.
     """
     path = filename + log.SUFFIX
     deadline = time.monotonic() + PATIENCE
     while True:
         descriptor, found = _open(path)
+        try:
+            log.require_known(disk.read_at(descriptor, len(log.MARK), 0), log.MARK, path)
+        except NewerFormat:
+            os.close(descriptor)
+            raise
         if not (_announced(descriptor, path) and _try(descriptor)):
             holder = log.read_holder(descriptor)
             os.close(descriptor)

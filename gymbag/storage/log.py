@@ -26,7 +26,7 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from gymbag.errors import FileError
+from gymbag.errors import FileError, NewerFormat
 from gymbag.schema import jsonable
 from gymbag.storage import disk
 
@@ -166,6 +166,20 @@ def header(holder: dict[str, Any]) -> bytes:
     return text.ljust(HEADER_BYTES)
 
 
+def require_known(mark: bytes, known: bytes, path: str) -> None:
+    """Check that a file beside a recording begins as this gymbag's do, or is damaged.
+
+    Raises:
+        NewerFormat: a later gymbag wrote it. What it holds is not in the file yet.
+    """
+    family, version, ours = known[:-1], mark[len(known) - 1 : len(known)], known[-1:]
+    if mark.startswith(family) and version.isdigit() and version > ours:
+        raise NewerFormat(
+            f"{path}: written by a later gymbag, and this one knows formats up to "
+            f"{ours.decode()}; open the recording with the later one once, or install it"
+        )
+
+
 def read_holder(descriptor: int) -> dict[str, Any]:
     """Return who wrote a log; nothing if that cannot be read."""
     text = disk.read_at(descriptor, HEADER_BYTES, 0)
@@ -176,11 +190,15 @@ def read_holder(descriptor: int) -> dict[str, Any]:
     return holder if isinstance(holder, dict) else {}
 
 
-def read_log(descriptor: int, after: int) -> Contents:
+def read_log(descriptor: int, after: int, path: str) -> Contents:
     """Return what a log holds beyond the record of number `after`.
 
     Of a record that was committed before, only the provisional pieces count.
+
+    Raises:
+        NewerFormat: a later gymbag wrote it.
     """
+    require_known(disk.read_at(descriptor, len(MARK), 0), MARK, path)
     pieces: list[Piece] = []
     group: list[Piece] = []
     provisional: list[Piece] = []

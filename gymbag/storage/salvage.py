@@ -140,7 +140,8 @@ class Wreck(Snapshot):
         else:
             columns = self._without_index()
         if self.log_descriptor >= 0:
-            self.contents = log.read_log(self.log_descriptor, self.footer.sequence)
+            path = self.filename + log.SUFFIX
+            self.contents = log.read_log(self.log_descriptor, self.footer.sequence, path)
             self._alive = False
             self._add_all(self.contents.pieces, columns, max_bytes)
         self.columns = columns

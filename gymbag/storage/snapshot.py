@@ -270,7 +270,8 @@ class Snapshot:
         if self.log_descriptor >= 0:
             # Asked before the log is read: of a writer that dies meanwhile the log may go on.
             alive = writer_lives(self.log_descriptor) if self._alive is None else self._alive
-            self.contents = log.read_log(self.log_descriptor, self.footer.sequence)
+            path = self.filename + log.SUFFIX
+            self.contents = log.read_log(self.log_descriptor, self.footer.sequence, path)
             self._check_log()
             for piece in self.contents.pieces:
                 if not (piece.provisional and alive):

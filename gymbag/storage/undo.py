@@ -19,6 +19,7 @@ import zlib
 import numpy as np
 
 from gymbag.storage import disk
+from gymbag.storage.log import require_known
 
 SUFFIX = "-undo"
 HEAD = struct.Struct("<8sIQQ")
@@ -51,9 +52,13 @@ def put_back(path: str, descriptor: int) -> bool:
 
     A journal that is not whole was being written when the writer died: the file had not been
     touched. Doing it twice does no harm.
+
+    Raises:
+        NewerFormat: a later gymbag wrote it.
     """
     with open(path, "rb") as stream:
         journal = stream.read()
+    require_known(journal[: len(MARK)], MARK, path)
     if len(journal) < HEAD.size:
         return False
     mark, crc, size, count = HEAD.unpack_from(journal)
