@@ -62,12 +62,14 @@ class RLDSSource:
         self.metadata = {**info.metadata, "split": split}
         self.shards = info.splits[split]
         self._features = {"/".join(keys): feature for keys, feature in info.features.items()}
-        self._steps = [keys[1:] for keys in info.features if keys[0] == STEPS]
+        self._steps = [keys[1:] for keys in info.features if keys[:1] == (STEPS,)]
         needs = f"{path}: to read RLDS"
         require_installed(("google.protobuf", "google_crc32c", "PIL"), needs, "rlds")
         for name in ("observation", "action"):
             if not any(keys[:1] == (name,) for keys in self._steps):
                 raise FormatError(f"{path}: no feature steps/{name}, which all of RLDS have")
+        if not all(info.features[STEPS, *keys].many for keys in self._steps):
+            raise FormatError(f"{path}: steps: found one for each episode; expected a Dataset")
         for key in NUMBERS:
             feature = info.features.get((STEPS, key))
             if feature and (feature.kind not in ("int", "float") or math.prod(feature.shape) != 1):
@@ -106,9 +108,7 @@ class RLDSSource:
         n = next(iter(lengths.values()))
         for keys, length in lengths.items():
             if length != n:
-                raise FormatError(
-                    f"{where}: {'/'.join(keys)}: found {length} steps, and {n} before"
-                )
+                raise FormatError(f"{where}: {STEPS}/{'/'.join(keys)}: {length} steps, not {n}")
         require_fit(n * (ROW_BYTES + CELL_BYTES * len(steps)), where)
         flags = {key: steps[key,].reshape(-1) != 0 for key in FLAGS if (key,) in steps}
         ends = {key: bool(flag[-1:].any()) for key, flag in flags.items()}
