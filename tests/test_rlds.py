@@ -173,6 +173,9 @@ def made(folder: Path, described: Any, *records: bytes, **about: Any) -> Path:
     return folder
 
 
+SPLIT = {"name": "train", "filepathTemplate": "${DATASET}-${SPLIT}-${SHARD_INDEX}"}
+
+
 def steps(**values: Any) -> bytes:
     return example(**{f"steps/{key}": value for key, value in values.items()})
 
@@ -202,6 +205,42 @@ def test_lone_arrays_odd_flags_and_empty_episodes(tmp_path: Path) -> None:
     assert other.infos == [{}, {UNKNOWN: True}]
 
 
+def test_texts_flags_and_names_of_files_as_envlogger_has_them(tmp_path: Path) -> None:
+    described = features(
+        observation=group({"goal": {"text": {}}, "x": tensor("float32", 2)}),
+        action=group({"open": tensor("bool"), "why": tensor("string")}),
+        reward=tensor("bfloat16", 1),
+        is_last=tensor("bool"),
+        discount=tensor("float64", 1),
+    )
+    record = example(
+        **{
+            "steps/observation/goal": ["a", "b", "c"],
+            "steps/observation/x": np.arange(6.0),
+            "steps/action/open": [1, 0, 0],
+            "steps/action/why": ["p", "q", ""],
+            "steps/reward": [0.5, 1.5, 0.0],
+            "steps/is_last": [0, 0, 1],
+            "steps/discount": [1.0, 0.0, 0.0],
+        }
+    )
+    path = made(tmp_path / "a", described)
+    change(path / "dataset_info.json", "splits", [{**SPLIT, "shardLengths": [0, 1]}])
+    (path / "x-train-00001").write_bytes(framed(record))
+    (episode,) = episodes(path)
+    assert episode.observations["x"].tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert episode.actions["open"].tolist() == [True, False]
+    assert episode.rewards.tolist() == [0.5, 1.5]
+    assert episode.ended.value == "unknown"
+    goals = [{"observation": {"goal": text}} for text in "abc"]
+    later = [{"action": {"why": "p"}, "discount": [1.0]}, {"action": {"why": "q"}, "discount": [0]}]
+    assert episode.infos == [goals[0], goals[1] | later[0], goals[2] | later[1]]
+    convert(path, tmp_path / "a.h5")
+    with gymbag.open(tmp_path / "a.h5") as store:
+        assert compare(formats.read(path), store)
+        assert len(store.where("info.observation.goal == 'b'")) == 1
+
+
 @pytest.mark.parametrize(
     ("described", "message"),
     [
@@ -218,10 +257,11 @@ def test_lone_arrays_odd_flags_and_empty_episodes(tmp_path: Path) -> None:
         (features(**{"a/b": tensor()}), "expected no slash"),
         (features(reward=tensor("float32", 2)), "steps/reward: found .* expected a number"),
         (features(is_last={"text": {}}), "steps/is_last: found .* expected a number"),
-        (group({"steps": tensor()}), "no feature steps/observation"),
+        (group({"steps": tensor()}), "no steps/observation of numbers"),
+        (features(observation={"text": {}}), "no steps/observation of numbers"),
         (group({"steps": group({"observation": tensor(), "action": tensor()})}), "a Dataset"),
-        (group({}), "no feature steps/observation"),
-        (tensor(), "no feature steps/observation"),
+        (group({}), "no steps/observation of numbers"),
+        (tensor(), "no steps/observation of numbers"),
         ([], "gymbag reads Tensor"),
     ],
 )

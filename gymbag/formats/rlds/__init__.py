@@ -27,6 +27,7 @@ FORMAT = Format(
     lacks=(
         "RLDS keeps no spaces, seeds or times",
         "RLDS keeps float64 as float32",
+        "RLDS has texts in observations: they are read as info.observation",
         f"RLDS need not know what followed the last action: {SAYS_UNKNOWN}",
         "RLDS gives the action and reward of a last step no meaning: info.last_step has them, "
         "if they are not all 0",

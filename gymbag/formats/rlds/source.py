@@ -8,6 +8,8 @@ the observation after it is not known.
 
 The infos have all the rest: the ``discount`` of an action in the row after it; further features of
 a step in the row of its observation; those of the episode in the reset's row, under ``episode``.
+Texts in an observation or action, for which there is no space that is known, are there under the
+same names, as ``info.observation.natural_language_instruction``.
 What the last step has as action and reward, if it is not all 0, is under ``last_step`` in the
 final row, and flags are kept there which are True in the middle of an episode.
 """
@@ -66,8 +68,9 @@ class RLDSSource:
         needs = f"{path}: to read RLDS"
         require_installed(("google.protobuf", "google_crc32c", "PIL"), needs, "rlds")
         for name in ("observation", "action"):
-            if not any(keys[:1] == (name,) for keys in self._steps):
-                raise FormatError(f"{path}: no feature steps/{name}, which all of RLDS have")
+            found = [info.features[STEPS, *k].kind for k in self._steps if k[:1] == (name,)]
+            if not {*found} - {"text"}:
+                raise FormatError(f"{path}: no steps/{name} of numbers or images; expected them")
         if not all(info.features[STEPS, *keys].many for keys in self._steps):
             raise FormatError(f"{path}: steps: found one for each episode; expected a Dataset")
         for key in NUMBERS:
@@ -146,14 +149,11 @@ class RLDSSource:
             if (flag[1:].any() or not flag[0] if key == "is_first" else flag[:-1].any())
         }
         for keys, values in steps.items():
-            if keys[0] in ("observation", "action", "reward") or (
-                keys[0] in FLAGS and keys[0] not in odd
-            ):
+            part = keys[0] in ("observation", "action") and values.dtype != object
+            if part or keys[0] == "reward" or (keys[0] in FLAGS and keys[0] not in odd):
                 continue
-            if keys == ("discount",):
-                _fill(infos[1:], keys, list(values.reshape(-1)[:count]))
-            else:
-                _fill(infos, keys, _plain(values))
+            late = keys[0] in ("action", "discount")
+            _fill(infos[late:], keys, _plain(values)[: count + 1 - late])
         ignored = {
             keys: values for keys, values in steps.items() if keys[0] in ("action", "reward")
         }
@@ -173,12 +173,12 @@ def _says_something(values: Any) -> bool:
 
 
 def _part(steps: dict[Keys, Any], name: str, n: int) -> list[Any]:
-    """Return the observations or the actions."""
+    """Return the observations or the actions, without their texts."""
     if (name,) in steps:
         return _plain(steps[name,])
     found: list[Tree] = [{} for _ in range(n)]
     for keys, values in steps.items():
-        if keys[0] == name:
+        if keys[0] == name and values.dtype != object:
             _fill(found, keys[1:], _plain(values))
     return found
 
