@@ -17,6 +17,7 @@ from unittest import mock
 import google_crc32c
 import numpy as np
 import pytest
+from hypothesis import example as seen
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -292,6 +293,7 @@ def test_features_in_features_without_end(tmp_path: Path) -> None:
         ({"filepathTemplate": 3}, "found"),
         ({"name": "../x"}, "expected name and shardLengths"),
         ({"shardLengths": ["-1"]}, "expected numbers"),
+        ({"shardLengths": [0] * 100_001}, "100001 files"),
         ({"shardLengths": None}, "expected name and shardLengths"),
     ],
 )
@@ -396,6 +398,8 @@ def test_more_records_than_there_are(tmp_path: Path) -> None:
 WHOLE = (DATA / SHARD).read_bytes()
 
 
+@seen(at=9, change=1)
+@seen(at=len(WHOLE) - 1, change=1)
 @given(at=st.integers(0, len(WHOLE) - 1), change=st.integers(0, 255))
 def test_no_byte_changes_or_goes_unseen(at: int, change: int) -> None:
     rest = bytes([WHOLE[at] ^ change]) + WHOLE[at + 1 :]

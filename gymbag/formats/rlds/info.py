@@ -19,6 +19,7 @@ NAME = re.compile(r"[\w+-][\w.+-]{0,200}")
 COUNT = re.compile("[0-9]{1,18}")
 MOST_DEPTH = 32
 MOST_SIZE = 1 << 28
+MOST_SHARDS = 100_000
 ABOUT = ("name", "version", "configName", "citation")
 TEXTS = ("string", "object")
 DTYPES = re.compile("bool|u?int(8|16|32|64)|b?float(16|32|64)")
@@ -98,6 +99,8 @@ def _split(folder: Path, dataset: str, found: Any) -> tuple[str, list[Shard]]:
                 raise FormatError(f"{where}: {name}: found {found!r:.200}; expected numbers")
         case _:
             raise FormatError(f"{where}: found {found!r:.200}; expected name and shardLengths")
+    if len(lengths) > MOST_SHARDS:
+        raise FormatError(f"{where}: {name}: {len(lengths)} files; expected at most {MOST_SHARDS}")
     digits = max(5, len(str(len(lengths))))
     shards = []
     for number, length in enumerate(lengths):
