@@ -60,12 +60,19 @@ def require_installed(names: tuple[str, ...], what: str, extra: str) -> None:
     Raises:
         FormatError: one is not; the message names it, and what installs it.
     """
-    missing = [name for name in names if find_spec(name) is None]
+    missing = [name for name in names if not _is_installed(name)]
     if missing:
         raise FormatError(
             f"{what} takes {' and '.join(missing)}, not installed here; "
             f"pip install 'gymbag[{extra}]'"
         )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # of the package that it is in
+        return False
 
 
 Request = tuple[str, dict[str, Any]]

@@ -48,7 +48,7 @@ def like(batch: Any, name: str = "value") -> Any:
         pairs = [(key, like(part, child_path(name, key))) for key, part in batch.items()]
         return spaces.Dict(pairs)
     array = batch if isinstance(batch, np.ndarray) else np.empty(0, dtype=object)
-    if array.dtype.kind not in "iuf":
+    if array.dtype.kind not in "iufb":
         kind = array.dtype if array is batch else type(batch).__name__
         raise FormatError(
             f"{name}: found a batch of {kind}, which does not say what the space is; "
@@ -56,5 +56,7 @@ def like(batch: Any, name: str = "value") -> Any:
         )
     if array.dtype.kind == "f":
         return spaces.Box(-np.inf, np.inf, array.shape[1:], array.dtype.type)
+    if array.dtype.kind == "b":
+        return spaces.Box(0, 1, array.shape[1:], np.bool_)
     limits = np.iinfo(array.dtype)
     return spaces.Box(limits.min, limits.max, array.shape[1:], array.dtype.type)

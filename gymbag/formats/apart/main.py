@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from gymbag.formats.apart.arrow import ArrowReader, ParquetReader
+from gymbag.formats.apart.examples import ExamplesReader
 from gymbag.formats.apart.frames import FramesReader, VideoReader
 from gymbag.formats.apart.hdf5 import HDF5Reader
 from gymbag.formats.apart.reader import Leaf, Reader, Refused
@@ -37,6 +38,7 @@ KINDS: dict[str, type[Reader]] = {
     "parquet": ParquetReader,
     "frames": FramesReader,
     "video": VideoReader,
+    "examples": ExamplesReader,
 }
 MOST_OPEN = 16
 """Files at once, for example the videos of as many cameras."""
