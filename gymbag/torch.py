@@ -69,7 +69,9 @@ class TransitionDataset(ItemDataset):
 
     Args:
         source: its transitions end at the selected rows.
-        n_step, gamma, stack: see `Selection.transitions`.
+        n_step: see `Selection.transitions`.
+        gamma: likewise.
+        stack: likewise.
 
     >>> dataset = TransitionDataset(store.where("reward > 0"), n_step=3)
     >>> len(dataset), dataset[0].steps
@@ -92,7 +94,11 @@ class WindowDataset(ItemDataset):
 
     Args:
         source: there is one for each of its transitions.
-        length, before, stride, pad, stack: see `Selection.windows`.
+        length: see `Selection.windows`.
+        before: likewise.
+        stride: likewise.
+        pad: likewise.
+        stack: likewise.
 
     >>> WindowDataset(store, 4)[0].observation.shape
     torch.Size([5, 4])
