@@ -15,7 +15,7 @@ from benchmarks.recorders import CONTROL
 from benchmarks.recording import PACKAGES, environments, figures
 
 NAME = "vectors"
-REPETITIONS = 5
+REPETITIONS = 3
 LANES = {"CartPole-v1": (8, 64), "ALE/Breakout-v5": (8,)}
 QUICK_LANES = {"CartPole-v1": (8,)}
 RECORDERS = (CONTROL, "bare again", "gymbag")
