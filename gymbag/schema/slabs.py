@@ -6,8 +6,8 @@ a frame of 100 kB some ten times the copy. So copies go into long arrays, and su
 used again as soon as nobody holds it or a view of it.
 
 Whoever stores the values can have each slab packed when it is full. Then one array is enough,
-and it stays in the processor's cache, if it is small: 16 frames of 100 kB cost 30 us each to
-copy and to pack, 64 of them 45.
+and it stays in the processor's cache, if it is small: recorded in packs of 16, a frame of
+100 kB costs 51 us, in packs of 64 it costs 67.
 """
 
 from __future__ import annotations
