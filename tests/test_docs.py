@@ -28,24 +28,49 @@ OPTIONAL = {
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+def blocks(page: Path) -> list[str]:
+    """Return the Python of a page, each block behind empty lines: its lines keep their numbers."""
+    text = page.read_text("utf-8")
+    return ["\n" * text.count("\n", 0, found.start(1)) + found[1] for found in BLOCK.finditer(text)]
+
+
+def run(page: Path) -> dict[str, Any]:
+    """Run a page from top to bottom, as a reader would; return the names it leaves."""
+    names: dict[str, Any] = {}
+    for block in blocks(page):
+        if not all(find_spec(name) for name in OPTIONAL.values() if name in block):
+            continue  # what a reader without the package leaves out, too
+        exec(compile(block, str(page), "exec"), names)
+    return names
+
+
 def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    blocks = BLOCK.findall((ROOT / "README.md").read_text("utf-8"))
-    assert len(blocks) >= 5
-    names: dict[str, Any] = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
-    names["store"].close()
+    assert len(blocks(ROOT / "README.md")) >= 5
+    run(ROOT / "README.md")["store"].close()
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
 def test_the_python_of_the_pages_runs(page: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    for block in BLOCK.findall(page.read_text("utf-8")):
-        if not all(find_spec(name) for name in OPTIONAL.values() if name in block):
-            continue  # what a reader without the package leaves out, too
-        exec(compile(block, page.name, "exec"), names)
+    run(page)
+
+
+def test_a_block_that_fails_is_shown_by_its_page_and_line(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A page\n\n```python\nx = 1\n```\n\n```python\nx\nassert x == 2\n```\n", "utf-8"
+    )
+    with pytest.raises(AssertionError) as caught:
+        run(page)
+    last = caught.traceback[-1]
+    assert (Path(last.path), last.lineno + 1) == (page, 9)
+
+
+def test_the_reference_has_all_that_is_public() -> None:
+    page = (ROOT / "docs" / "api.md").read_text("utf-8")
+    documented = set(re.findall(r"^::: gymbag\.(\w+)$", page, re.MULTILINE))
+    assert not set(gymbag.__all__) - documented - {"__version__"}
 
 
 @pytest.mark.parametrize(
