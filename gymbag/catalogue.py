@@ -74,6 +74,9 @@ class DatasetCatalogue:
         field = EPISODE_FIELDS.get(str(root)) or STEP_FIELDS.get(str(root))
         if field is None:
             raise LookupError(f"there is no field {root!r}")
+        for key in rest:
+            if isinstance(key, str):
+                raise LookupError(f"{root} is one value; it has no part {key!r}")
         return field, tuple(key for key in rest if isinstance(key, int))
 
     def _leaf(self, codec: SpaceCodec, keys: Sequence[str | int]) -> tuple[Field, tuple[int, ...]]:

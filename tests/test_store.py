@@ -310,3 +310,12 @@ def test_what_is_pickled_in_a_file_is_never_run(where: str, cartpole: Any, tmp_p
     gymbag.list_datasets(filename)
     assert not marker.exists()
     assert pickle.loads(pickle.dumps(store)).name == store.name
+
+
+@pytest.mark.parametrize("text", ["reward.foo > 0", "step.real == 3", "ended.x == 'closed'"])
+def test_a_part_of_a_single_value_is_refused(text: str, tmp_path: Path) -> None:
+    with gymbag.record_hdf5(gymnasium.make("CartPole-v1"), tmp_path / "a.h5") as env:
+        env.reset(seed=1)
+        env.step(0)
+    with gymbag.open(tmp_path / "a.h5") as store, pytest.raises(gymbag.QueryError, match="no part"):
+        store.where(text)
