@@ -270,10 +270,9 @@ def _observation_codec(source: Any) -> SpaceCodec | None:
 def _as_stored(codec: SpaceCodec, value: Any) -> Any:
     """Return a value of a space as a file would give it back; one that does not fit as it is."""
     try:
-        arrays = codec.encode([codec.snapshot(value)])
+        return codec.pick(codec.batch([value]), 0)
     except SchemaError:
         return value
-    return codec.pick(codec.decode(iter(arrays), 1), 0)
 
 
 def _as_info(info: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from gymbag.formats.apart.hdf5 import plain
-from gymbag.schema import SpaceCodec
 
 CHUNK_BYTES = 1 << 18
 
@@ -57,12 +56,6 @@ def append(group: Any, name: str, values: Any) -> None:
         raise ValueError(f"{name}: {values.dtype}{values.shape[1:]} after {column.dtype}")
     column.resize(len(column) + len(values), axis=0)
     column[len(column) - len(values) :] = values
-
-
-def batch(codec: SpaceCodec, values: list[Any]) -> Any:
-    """Return values as one batch, each checked to fit its space."""
-    arrays = codec.encode([codec.snapshot(value) for value in values])
-    return codec.decode(iter(arrays), len(values))
 
 
 def keep(attributes: Any, name: str, value: Any) -> bool:

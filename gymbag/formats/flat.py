@@ -20,7 +20,7 @@ from gymbag.errors import FormatError
 from gymbag.formats.losses import Losses
 from gymbag.formats.spaces import known_spaces
 from gymbag.memory import MemorySource
-from gymbag.schema import Batch, Schema, SpaceCodec
+from gymbag.schema import Batch, Schema
 from gymbag.steps import Episode, Source, Step
 
 RUN_BYTES = 16 << 20
@@ -84,7 +84,7 @@ class Flat:
                 start, before = start + len(some), some[-1]
 
     def _run(self, number: int, start: int, before: Step, some: list[Step], last: bool) -> Run:
-        seen = _batch(self.schema.observation, [before.observation, *(s.observation for s in some)])
+        seen = self.schema.observation.batch([before.observation, *(s.observation for s in some)])
         terminated = np.array([step.terminated for step in some], np.bool_)
         truncated = np.array([step.truncated for step in some], np.bool_)
         truncated[-1] |= last and not terminated[-1]
@@ -92,7 +92,7 @@ class Flat:
             number,
             start,
             at(seen, slice(None, -1)),
-            _batch(self.schema.action, [step.action for step in some]),
+            self.schema.action.batch([step.action for step in some]),
             np.array([step.reward for step in some], np.float64),
             terminated,
             truncated,
@@ -113,12 +113,6 @@ class FlatSource(MemorySource):
 
     def __repr__(self) -> str:
         return f"<FlatSource {self.name!r}>"
-
-
-def _batch(codec: SpaceCodec, values: list[Any]) -> Batch:
-    """Return values as one batch, each checked to fit its space."""
-    arrays = codec.encode([codec.snapshot(value) for value in values])
-    return codec.decode(iter(arrays), len(values))
 
 
 def at(batch: Batch, index: Any) -> Any:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from gymbag.errors import FormatError
 from gymbag.schema import child_path
 
 MOST_DEPTH = 30
@@ -62,6 +63,27 @@ def _column(values: list[Any]) -> Any:
     arrays = [np.asarray(value) for value in values]
     alike = all(a.dtype == arrays[0].dtype and a.shape == arrays[0].shape for a in arrays)
     return np.stack(arrays) if alike and arrays[0].dtype.char in NUMBERS else None
+
+
+def fill(trees: Sequence[Tree], keys: Sequence[Any], values: Iterable[Any], where: str) -> None:
+    """Put a value into each tree, as far as there are values, with dicts on the way to it.
+
+    Raises:
+        FormatError: on the way is a value that is no dict.
+
+    >>> trees = [{}, {}]
+    >>> fill(trees, ("pose", "x"), [1, 2], "file")
+    >>> trees
+    [{'pose': {'x': 1}}, {'pose': {'x': 2}}]
+    """
+    *above, last = keys
+    for tree, value in zip(trees, values, strict=False):
+        inner = tree
+        for key in above:
+            inner = inner.setdefault(key, {})
+            if not isinstance(inner, dict):
+                raise FormatError(f"{where}: {'/'.join(map(str, keys))!r} stands in another value")
+        inner[last] = value
 
 
 def is_text(text: str) -> bool:

@@ -51,13 +51,27 @@ def require_plain(path: Path) -> int:
     Raises:
         FormatError: it is something else, a link for example, or is not there.
     """
-    try:
-        status = os.lstat(path)
-    except OSError as error:
-        raise FormatError(f"{path}: missing, or cannot be read: {error.strerror}") from None
+    status = _status(path)
     if not stat.S_ISREG(status.st_mode):
         raise FormatError(f"{path}: a folder, link, pipe or device; expected a plain file")
     return status.st_size
+
+
+def require_folder(path: Path) -> None:
+    """Check that it is a folder, and no link to one elsewhere.
+
+    Raises:
+        FormatError: it is something else, or is not there.
+    """
+    if not stat.S_ISDIR(_status(path).st_mode):
+        raise FormatError(f"{path}: a file or a link; expected a folder")
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return os.lstat(path)
+    except OSError as error:
+        raise FormatError(f"{path}: missing, or cannot be read: {error.strerror}") from None
 
 
 def read_json(path: Path, whose: str) -> Any:

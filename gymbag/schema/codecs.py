@@ -80,6 +80,15 @@ class SpaceCodec(ABC):
     def decode(self, arrays: Iterator[NDArray[Any]], n: int) -> Batch:
         """Return the batch of n values; takes as many arrays as there are columns."""
 
+    def batch(self, values: Sequence[Any]) -> Batch:
+        """Return values as one batch, as they come back when they are stored.
+
+        Raises:
+            SchemaError: one does not fit, and which leaf of it.
+        """
+        arrays = self.encode([self.snapshot(value) for value in values])
+        return self.decode(iter(arrays), len(values))
+
     def quick(self) -> tuple[Any, Any, Any, Any]:
         """Return which values need no check, and what then takes their snapshot.
 

@@ -91,8 +91,7 @@ class SequenceCodec(SpaceCodec):
         """Return a sequence of no items."""
         if not self.stack:
             return ()
-        codec = self.items.codec
-        return codec.decode(iter(codec.encode([])), 0)
+        return self.items.codec.batch([])
 
     def snapshot(self, value: Any) -> tuple[Any, ...]:
         """Return the items' snapshots."""
@@ -155,8 +154,7 @@ class GraphCodec(SpaceCodec):
 
     def null(self) -> GraphInstance:
         """Return a graph of no nodes."""
-        codec = self.nodes.codec
-        return GraphInstance(codec.decode(iter(codec.encode([])), 0), None, None)
+        return GraphInstance(self.nodes.codec.batch([]), None, None)
 
     def snapshot(self, value: Any) -> tuple[Any, ...]:
         """Return nodes, whether there are edges, the links' dtype, links and edges."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from gymbag.errors import FormatError, RecordingWarning
 from gymbag.formats.aligned import aligned_episode
 from gymbag.formats.group import FileGroup, holds
+from gymbag.formats.infos import fill
 from gymbag.formats.limits import ROW_BYTES, require_fit
 from gymbag.formats.process import require_installed
 from gymbag.steps import Episode
@@ -127,11 +128,8 @@ class D4RLSource:
         n = len(part["actions"])
         found: list[dict[str, Any]] = [{} for _ in range(n)]
         for key in infos:
-            *above, last = key.removeprefix(INFOS).split("/")
-            for info, value in zip(found, part[key], strict=True):
-                for name in above:
-                    info = info.setdefault(name, {})
-                info[last] = value
+            keys = tuple(key.removeprefix(INFOS).split("/"))
+            fill(found, keys, part[key], self._columns.where)
         following = part.get("next_observations")
         timeouts = part.get("timeouts", np.zeros(n, np.bool_)).reshape(-1)
         return aligned_episode(

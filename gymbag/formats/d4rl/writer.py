@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gymbag.errors import FormatError
 from gymbag.formats.aligned import UNKNOWN, without_final
-from gymbag.formats.columns import append, batch
+from gymbag.formats.columns import append
 from gymbag.formats.infos import columns
 from gymbag.formats.losses import Losses
 from gymbag.formats.process import require_installed
@@ -153,7 +153,7 @@ def _lose(lost: Losses, name: str) -> None:
 def _arrays(schema: Schema, episode: Episode, lost: Losses) -> Arrays:
     """Return the arrays of one episode."""
     rows = list(episode.steps())
-    observations = np.asarray(batch(schema.observation, [row.observation for row in rows]))
+    observations = np.asarray(schema.observation.batch([row.observation for row in rows]))
     lost.of_episode(episode)
     last, timeouts = rows[-1], np.array([row.truncated for row in rows[1:]], np.bool_)
     if not last.done:
@@ -165,7 +165,7 @@ def _arrays(schema: Schema, episode: Episode, lost: Losses) -> Arrays:
         )
     found = {
         "observations": observations[:-1],
-        "actions": np.asarray(batch(schema.action, [row.action for row in rows[1:]])),
+        "actions": np.asarray(schema.action.batch([row.action for row in rows[1:]])),
         "rewards": np.array([row.reward for row in rows[1:]], np.float64),
         "terminals": np.array([row.terminated for row in rows[1:]], np.bool_),
         "timeouts": timeouts,

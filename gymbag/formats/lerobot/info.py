@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gymbag.errors import FormatError
-from gymbag.formats.limits import read_json
+from gymbag.formats.limits import read_json, require_folder
 
 INFO = "meta/info.json"
 VERSION = "v3.0"
@@ -127,20 +125,6 @@ def numbered(folder: Path, kind: str, place: tuple[int, int], suffix: str) -> Pa
         path = path / name
         require_folder(path)
     return path / f"file-{place[1]:03d}{suffix}"
-
-
-def require_folder(path: Path) -> None:
-    """Check that it is a folder, and no link to one elsewhere.
-
-    Raises:
-        FormatError: it is something else.
-    """
-    try:
-        status = os.lstat(path)
-    except OSError as error:
-        raise FormatError(f"{path}: missing, or cannot be read: {error.strerror}") from None
-    if not stat.S_ISDIR(status.st_mode):
-        raise FormatError(f"{path}: a file or a link; expected a folder")
 
 
 def _number(name: str, pattern: str) -> bool:

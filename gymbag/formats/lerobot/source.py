@@ -23,6 +23,7 @@ import numpy as np
 
 from gymbag.errors import FormatError
 from gymbag.formats.aligned import aligned_episode
+from gymbag.formats.infos import fill
 from gymbag.formats.lerobot.info import OWN, Feature, files, numbered, read_info
 from gymbag.formats.limits import ROW_BYTES, require_fit
 from gymbag.formats.process import Request, answers, require_installed
@@ -176,7 +177,7 @@ class LeRobotSource:
         infos: list[Tree] = [{} for _ in range(n + 1)]
         grid = np.arange(n) / self.info.fps
         if np.abs(frames["timestamp"].reshape(-1) - grid).max() > TOLERANCE:
-            self._fill(infos, ("timestamp",), frames["timestamp"].reshape(-1))
+            fill(infos, ("timestamp",), frames["timestamp"].reshape(-1), str(self.folder))
         flags = {key: self._flags(frames, key) for key in FLAGS}
         for key in self._features:
             path = tuple(key.split("."))
@@ -186,7 +187,7 @@ class LeRobotSource:
             values = frames[key]
             if self._features[key].shape == (1,) and not isinstance(values, list):
                 values = values.reshape(-1)
-            self._fill(infos[path[0] == "next" :], path, values)
+            fill(infos[path[0] == "next" :], path, values, f"{self.folder}: features")
         for info, index in zip(infos, frames["task_index"].reshape(-1).tolist(), strict=False):
             if index in tasks:
                 info["task"] = tasks[index]
@@ -208,18 +209,8 @@ class LeRobotSource:
                 return list(frames[key])
         found: list[Tree] = [{} for _ in range(n)]
         for key, path in places.items():
-            self._fill(found, path, frames[key])
+            fill(found, path, frames[key], f"{self.folder}: features")
         return found
-
-    def _fill(self, trees: list[Tree], path: Keys, values: Any) -> None:
-        *above, last = path
-        for tree, value in zip(trees, values, strict=False):
-            inner = tree
-            for name in above:
-                inner = inner.setdefault(name, {})
-                if not isinstance(inner, dict):
-                    raise FormatError(f"{self.folder}: features: {'.'.join(path)!r} is in another")
-            inner[last] = value
 
     def _flags(self, frames: dict[str, Any], key: str) -> list[float]:
         if key not in self._features:

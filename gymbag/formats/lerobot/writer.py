@@ -18,7 +18,6 @@ import numpy as np
 
 from gymbag.errors import FormatError
 from gymbag.formats.aligned import UNKNOWN, without_final
-from gymbag.formats.columns import batch
 from gymbag.formats.lerobot.info import DATA_PATH, INFO, VERSION
 from gymbag.formats.lerobot.plan import (
     Keys,
@@ -173,7 +172,7 @@ class _Writer:
             (self.schema.action, [row.action for row in rows[1:]]),
         )
         for places, (codec, values) in zip(self.places, parts, strict=True):
-            tree = batch(codec, values)
+            tree = codec.batch(values)
             for key, (path, space) in places.items():
                 array = np.asarray(_at(tree, path))
                 grey = is_picture(space) and len(space.shape) == 2

@@ -14,7 +14,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from gymbag.errors import FormatError
-from gymbag.formats.columns import batch, keep, write_array, write_tree
+from gymbag.formats.columns import keep, write_array, write_tree
 from gymbag.formats.infos import columns, is_name, is_text
 from gymbag.formats.losses import Losses
 from gymbag.formats.minari.metadata import RESERVED
@@ -130,8 +130,8 @@ def _write_rows(
     where: str,
     lost: Losses,
 ) -> None:
-    observations = batch(schema.observation, [row.observation for row in rows])
-    actions = batch(schema.action, [row.action for row in rows[1:]])
+    observations = schema.observation.batch([row.observation for row in rows])
+    actions = schema.action.batch([row.action for row in rows[1:]])
     _write_batch(group, "observations", both[0], observations, where)
     _write_batch(group, "actions", both[1], actions, where)
     write_array(group, "rewards", np.array([row.reward for row in rows[1:]], np.float64))

@@ -26,6 +26,7 @@ import numpy as np
 
 from gymbag.errors import FormatError
 from gymbag.formats.aligned import aligned_episode
+from gymbag.formats.infos import fill
 from gymbag.formats.limits import ROW_BYTES, require_fit
 from gymbag.formats.process import Request, answers, require_installed
 from gymbag.formats.rlds.info import Feature, Info, Keys, read_info
@@ -118,7 +119,7 @@ class RLDSSource:
         whole = ends.get("is_last", False)
         if n - whole < 1:
             return None
-        observations, actions = (_part(steps, name, n) for name in ("observation", "action"))
+        observations, actions = (_part(steps, name, n, where) for name in ("observation", "action"))
         rewards = [math.nan] * n
         if ("reward",) in steps:
             rewards = steps["reward",].reshape(-1).astype(np.float64).tolist()
@@ -131,18 +132,24 @@ class RLDSSource:
             terminated=ends.get("is_terminal", False),
             truncated=whole and not ends.get("is_terminal", True),
             final=observations[-1] if whole else None,
-            infos=self._infos(arrays, steps, flags, n, count),
+            infos=self._infos(arrays, steps, flags, n, count, where),
         )
 
     def _infos(
-        self, arrays: Tree, steps: dict[Keys, Any], flags: Tree, n: int, count: int
+        self,
+        arrays: Tree,
+        steps: dict[Keys, Any],
+        flags: Tree,
+        n: int,
+        count: int,
+        where: str,
     ) -> list[Tree]:
         infos: list[Tree] = [{} for _ in range(count + 1)]
         for key, feature in self._features.items():
             above, *path = key.split("/")
             if above != STEPS:
                 values = arrays[key] if feature.many else _plain(arrays[key])[0]
-                _fill(infos[:1], ("episode", above, *path), [values])
+                fill(infos[:1], ("episode", above, *path), [values], where)
         odd = {
             key
             for key, flag in flags.items()
@@ -153,13 +160,13 @@ class RLDSSource:
             if part or keys[0] == "reward" or (keys[0] in FLAGS and keys[0] not in odd):
                 continue
             late = keys[0] in ("action", "discount")
-            _fill(infos[late:], keys, _plain(values)[: count + 1 - late])
+            fill(infos[late:], keys, _plain(values)[: count + 1 - late], where)
         ignored = {
             keys: values for keys, values in steps.items() if keys[0] in ("action", "reward")
         }
         if count < n and any(map(_says_something, ignored.values())):
             for keys, values in ignored.items():
-                _fill(infos[-1:], ("last_step", *keys), _plain(values)[-1:])
+                fill(infos[-1:], ("last_step", *keys), _plain(values)[-1:], where)
         return infos
 
     def __repr__(self) -> str:
@@ -172,31 +179,20 @@ def _says_something(values: Any) -> bool:
     return bool(np.any((last != "") if values.dtype == object else (last != 0) & (last == last)))
 
 
-def _part(steps: dict[Keys, Any], name: str, n: int) -> list[Any]:
+def _part(steps: dict[Keys, Any], name: str, n: int, where: str) -> list[Any]:
     """Return the observations or the actions, without their texts."""
     if (name,) in steps:
         return _plain(steps[name,])
     found: list[Tree] = [{} for _ in range(n)]
     for keys, values in steps.items():
         if keys[0] == name and values.dtype != object:
-            _fill(found, keys[1:], _plain(values))
+            fill(found, keys[1:], _plain(values), where)
     return found
 
 
 def _plain(values: Any) -> list[Any]:
     """Return the values of each step."""
     return values.tolist() if values.dtype == object else list(values)
-
-
-def _fill(trees: list[Tree], keys: Keys, values: list[Any]) -> None:
-    *above, last = keys
-    for tree, value in zip(trees, values, strict=False):
-        inner = tree
-        for key in above:
-            inner = inner.setdefault(key, {})
-            if not isinstance(inner, dict):
-                raise FormatError(f"features: {'/'.join(keys)!r} stands in another")
-        inner[last] = value
 
 
 def _shaped(values: Any, feature: Feature, where: str) -> Any:

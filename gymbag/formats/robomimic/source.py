@@ -22,6 +22,7 @@ import numpy as np
 from gymbag.errors import FormatError, RecordingWarning
 from gymbag.formats.aligned import aligned_episode
 from gymbag.formats.group import FileGroup, holds
+from gymbag.formats.infos import fill
 from gymbag.formats.limits import ROW_BYTES, require_fit, require_short
 from gymbag.formats.process import Leaves, Request, answers, require_installed
 from gymbag.steps import Episode
@@ -171,16 +172,15 @@ class _Demo:
         dones, rewards = self._flags("dones"), self._flags("rewards")
         final = None
         if set(self.following) >= set(self.observations):
-            final = _value(self.following, set(self.observations), -1)
+            final = self._value(self.following, -1)
         infos: list[Tree] = [{} for _ in range(self.length)]
         for path, leaf in self.arrays.items():
             early = path == ("dones",) and any(dones[:-1])
             if (path[0] not in OWN or early) and np.ndim(leaf) and len(leaf) == self.length:
-                for info, value in zip(infos, leaf, strict=True):
-                    _place(info, path, value)
+                fill(infos, path, leaf, self.where)
         return aligned_episode(
             number,
-            [_value(self.observations, set(self.observations), k) for k in range(self.length)],
+            [self._value(self.observations, k) for k in range(self.length)],
             list(self.actions),  # type: ignore[arg-type]
             rewards or [np.nan] * self.length,
             terminated=bool(dones and dones[-1]),
@@ -188,6 +188,14 @@ class _Demo:
             final=final,
             infos=infos,
         )
+
+    def _value(self, leaves: dict[tuple[str, ...], Any], row: int) -> Any:
+        """Return one observation: a dict, with dicts in it where groups are in groups."""
+        found: Tree = {}
+        for path, leaf in leaves.items():
+            if path in self.observations:
+                fill([found], path, [leaf[row]], self.where)
+        return found[FLAT] if set(found) == {FLAT} else found
 
     def _flags(self, name: str) -> list[float]:
         """Return the rewards or dones; nothing if there are none."""
@@ -198,22 +206,6 @@ class _Demo:
             raise FormatError(f"{self.where}: {name}: found no numbers")
         self._require_rows((name,), leaf.reshape(-1))
         return list(leaf.reshape(-1).astype(np.float64).tolist())
-
-
-def _value(leaves: dict[tuple[str, ...], Any], paths: set[tuple[str, ...]], row: int) -> Any:
-    """Return one observation: a dict, with dicts in it where groups are in groups."""
-    found: Tree = {}
-    for path, leaf in leaves.items():
-        if path in paths:
-            _place(found, path, leaf[row])
-    return found[FLAT] if set(found) == {FLAT} else found
-
-
-def _place(tree: Tree, path: tuple[str, ...], value: Any) -> None:
-    *above, last = path
-    for name in above:
-        tree = tree.setdefault(name, {})
-    tree[last] = value
 
 
 def _nan(leaf: Any) -> bool:

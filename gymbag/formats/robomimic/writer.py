@@ -18,7 +18,7 @@ from gymnasium import spaces
 
 from gymbag.errors import FormatError
 from gymbag.formats.aligned import UNKNOWN, without_final
-from gymbag.formats.columns import batch, keep, write_array, write_tree
+from gymbag.formats.columns import keep, write_array, write_tree
 from gymbag.formats.infos import columns, is_name
 from gymbag.formats.losses import Losses
 from gymbag.formats.process import require_installed
@@ -131,12 +131,12 @@ def _env_args(source: Source, lost: Losses) -> Any:
 def _write_rows(group: Any, schema: Schema, episode: Episode, lost: Losses) -> None:
     rows = list(episode.steps())
     last = rows[-1]
-    observations = batch(schema.observation, [row.observation for row in rows])
+    observations = schema.observation.batch([row.observation for row in rows])
     tree = observations if isinstance(observations, dict) else {FLAT: observations}
     write_tree(group.create_group("obs"), _cut(tree, slice(-1)))
     if not without_final(episode):
         write_tree(group.create_group("next_obs"), _cut(tree, slice(1, None)))
-    actions = np.asarray(batch(schema.action, [row.action for row in rows[1:]]))
+    actions = np.asarray(schema.action.batch([row.action for row in rows[1:]]))
     write_array(group, "actions", actions)
     rewards = np.array([row.reward for row in rows[1:]], np.float64)
     if not np.isnan(rewards).all():

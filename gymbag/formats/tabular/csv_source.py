@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gymbag.errors import FormatError, QueryError
+from gymbag.formats.infos import fill
 from gymbag.formats.limits import ROW_BYTES, require_fit, require_plain
 from gymbag.memory import MemoryEpisode
 from gymbag.query.parse import parse
@@ -139,10 +140,7 @@ class CSVSource:
             info = dict(jsonable.loads(texts[place]))
         for place, keys in self._infos:
             if values[place] is not None:
-                inner = info
-                for key in keys[:-1]:
-                    inner = inner.setdefault(key, {})
-                inner[keys[-1]] = values[place]
+                fill([info], keys, [values[place]], "info")
         return info
 
     def _episode(self, number: int, rows: list[Step], about: dict[str, Any]) -> MemoryEpisode:
