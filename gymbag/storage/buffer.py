@@ -97,20 +97,17 @@ class ColumnBuffer:
 
     def _write_packs(self, first: int) -> None:
         """Hand the log the chunk that the packs make up."""
-        whole = None
-        if all(self._packs):
-            whole = joined(self._packs)
-        elif not any(self._packs):
-            whole = b""
-        if whole is None:
+        whole = joined(self._packs) if all(self._packs) else None
+        if whole is None and any(self._packs):
             self._unpack_all()
             self._write(self._tail, first)
             self._tail[:] = 0
             return
+        kind, frame = Kind.ZEROS, b""
+        if whole is not None:
+            kind, frame = Kind.CHUNK, self._file.compressor(self.spec).framed(whole)
         self._packs = []
-        size = self.spec.chunk_rows
-        frame = self._file.compressor(self.spec).framed(whole) if whole else b""
-        self._file.add(Kind.CHUNK if frame else Kind.ZEROS, self.spec.path, first, size, frame)
+        self._file.add(kind, self.spec.path, first, self.spec.chunk_rows, frame)
         self._logged = self.rows
 
     def _unpack_all(self) -> None:

@@ -8,7 +8,7 @@ lanes of a vector of environments: lane 3 of each file is lane 3 of the new one.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -24,8 +24,8 @@ from gymbag.storage.look import look
 from gymbag.storage.meta import Session
 from gymbag.storage.names import escape
 from gymbag.storage.reader import DatasetReader
-from gymbag.storage.repack import replacing
-from gymbag.storage.rewrite import NewColumn, build
+from gymbag.storage.repack import replacing, telling
+from gymbag.storage.rewrite import build
 from gymbag.storage.snapshot import MAX_BYTES, Snapshot
 from gymbag.storage.survey import present
 from gymbag.storage.verify import Progress, group_columns
@@ -99,7 +99,7 @@ def merge(
         )
         columns = (column for whole in wholes for column in whole.new_columns())
         with replacing(os.path.realpath(target)) as new:
-            build(new, _telling(columns, progress or (lambda _done, _total: None), total))
+            build(new, telling(columns, progress, total))
     for whole in wholes:
         result.episodes += whole.episodes
         result.rows += whole.rows
@@ -237,21 +237,6 @@ def _notes(name: str, sessions: Sequence[Session]) -> Iterator[str]:
         count = len({jsonable.dumps(value) for value in values if value is not None})
         if count > 1:
             yield f"{name}: {what}: {count} that differ; {ALL_THERE}"
-
-
-def _telling(columns: Iterator[NewColumn], progress: Progress, total: int) -> Iterator[NewColumn]:
-    """Tell of each chunk that is written."""
-    done = 0
-
-    def counted(frames: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-        nonlocal done
-        for one in frames:
-            yield one
-            done += 1
-            progress(done, max(done, total))
-
-    for column in columns:
-        yield column._replace(frames=counted(column.frames))
 
 
 __all__ = ["Merged", "merge"]

@@ -224,7 +224,7 @@ def _rewrite(
             found = columns(groups)
             with replacing(goal, like=snapshot.descriptor) as new:
                 total = sum(len(present(column)) for column in snapshot.columns.values())
-                told = _telling(found, progress, total)
+                told = telling(found, progress, total)
                 build(new, told, sequence=snapshot.footer.sequence)
             return os.fstat(snapshot.descriptor).st_size, os.stat(goal).st_size
         finally:
@@ -298,7 +298,7 @@ def _remove_leftovers(path: str) -> None:
         disk.unlink(left)
 
 
-def _telling(
+def telling(
     columns: Iterator[NewColumn], progress: Progress | None, total: int
 ) -> Iterator[NewColumn]:
     """Tell of each chunk that is written."""

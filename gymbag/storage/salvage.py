@@ -140,8 +140,7 @@ class Wreck(Snapshot):
         else:
             columns = self._without_index()
         if self.log_descriptor >= 0:
-            path = self.filename + log.SUFFIX
-            self.contents = log.read_log(self.log_descriptor, self.footer.sequence, path)
+            self.contents = self._read_log()
             self._alive = False
             self._add_all(self.contents.pieces, columns, max_bytes)
         self.columns = columns

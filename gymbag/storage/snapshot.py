@@ -270,13 +270,16 @@ class Snapshot:
         if self.log_descriptor >= 0:
             # Asked before the log is read: of a writer that dies meanwhile the log may go on.
             alive = writer_lives(self.log_descriptor) if self._alive is None else self._alive
-            path = self.filename + log.SUFFIX
-            self.contents = log.read_log(self.log_descriptor, self.footer.sequence, path)
+            self.contents = self._read_log()
             self._check_log()
             for piece in self.contents.pieces:
                 if not (piece.provisional and alive):
                     self._add(piece, columns, max_bytes)
         self.columns = columns
+
+    def _read_log(self) -> Contents:
+        path = self.filename + log.SUFFIX
+        return log.read_log(self.log_descriptor, self.footer.sequence, path)
 
     def _check_log(self) -> None:
         """Check that the log goes on from this file, and not from one that was here before."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from gymbag.storage.compression import TEXT, Compression, find_policy, in_lanes
 from gymbag.storage.file import open_to_write, release
 from gymbag.storage.meta import Meta, Session, dataset_line, info_lines
 from gymbag.storage.names import EPISODES, EXTRA, META, STEPS, escape
-from gymbag.storage.snapshot import Snapshot
+from gymbag.storage.snapshot import StoredColumn
 
 EPISODE_DTYPE = np.dtype(
     [
@@ -45,6 +46,10 @@ EPISODE_DTYPE = np.dtype(
 than 64 bits is in the episode's JSON cell alone. `crc` is the CRC-32 of the episode's rows in the
 table of steps, packed as they stand there."""
 EXTRA_COLUMNS = bytes_columns(EXTRA, EPISODES)
+
+Columns: TypeAlias = Mapping[str, StoredColumn]
+"""By path inside the file."""
+NONE_YET: Columns = MappingProxyType({})
 
 
 class DatasetWriter:
@@ -104,10 +109,11 @@ class DatasetWriter:
                 "give this data set another"
             )
         # To look at what is committed takes the longer the more data sets there are.
-        committed = self.file.committed() if self._group in self.file.known else None
+        snapshot = self.file.committed() if self._group in self.file.known else None
+        committed = snapshot.columns if snapshot else {}
         self._open_column(META, np.dtype("u1"), (), TEXT, committed)
         self.info_columns: tuple[InfoColumn, ...] = ()
-        if committed and self._path(META) in committed.columns:
+        if self._path(META) in committed:
             self.info_columns = self._same_schema(committed)
         else:
             self._append_meta(dataset_line(self.name, self._schema))
@@ -119,18 +125,18 @@ class DatasetWriter:
         for column in (*self._schema.beside, *info_columns):
             self._open_array(column, committed)
         for columns in (CELL_COLUMNS, EXTRA_COLUMNS):
-            if committed and self._path(columns[0].name) in committed.columns:
+            if self._path(columns[0].name) in committed:
                 for column in columns:
                     self._open_array(column, committed)
-        if committed:
-            committed.close()
+        if snapshot:
+            snapshot.close()
         for column, slabs in self._schema.observation.wide():
             slabs.pack_with(self._buffers[column.name].packing())
         self.file.datasets.add(self._group)
 
-    def _same_schema(self, committed: Snapshot) -> tuple[InfoColumn, ...]:
+    def _same_schema(self, committed: Columns) -> tuple[InfoColumn, ...]:
         """Check that the data set there has our spaces, and return its info columns."""
-        meta_column = committed.columns[self._path(META)]
+        meta_column = committed[self._path(META)]
         lines = meta_column.read(0, meta_column.rows).tobytes()
         meta = Meta.parse(lines, self.filename)
         try:
@@ -148,22 +154,22 @@ class DatasetWriter:
         dtype: np.dtype,
         shape: tuple[int, ...],
         compression: Compression,
-        committed: Snapshot | None,
+        committed: Columns,
         *,
         table: bool = False,
     ) -> None:
         path = self._path(name)
-        stored = committed.columns.get(path) if committed else None
+        stored = committed.get(path)
         chunk_rows = stored.spec.chunk_rows if stored else compression.chunk_rows
         compression = replace(compression, block_rows=min(compression.block_rows, chunk_rows))
         spec = ColumnSpec(path, table, dtype, shape, chunk_rows, compression)
         self._buffers[name] = ColumnBuffer(self.file, spec, stored)
 
-    def _open_array(self, column: Column, committed: Snapshot | None = None) -> None:
+    def _open_array(self, column: Column, committed: Columns = NONE_YET) -> None:
         compression = in_lanes(self._policy.column(column), column, self._lanes)
         self._open_column(column.name, column.dtype, column.shape, compression, committed)
         if column.ragged:
-            stored = committed.columns.get(self._path(column.name)) if committed else None
+            stored = committed.get(self._path(column.name))
             self._ends[column.name] = 0
             if stored and stored.rows:
                 last = stored.read(stored.rows - 1, stored.rows)
