@@ -74,10 +74,7 @@ class DatasetCatalogue:
         field = EPISODE_FIELDS.get(str(root)) or STEP_FIELDS.get(str(root))
         if field is None:
             raise LookupError(f"there is no field {root!r}")
-        for key in rest:
-            if isinstance(key, str):
-                raise LookupError(f"{root} is one value; it has no part {key!r}")
-        return field, tuple(key for key in rest if isinstance(key, int))
+        return field, _indices(rest, f"{root} is one value")
 
     def _leaf(self, codec: SpaceCodec, keys: Sequence[str | int]) -> tuple[Field, tuple[int, ...]]:
         codec, left = descend(codec, keys)
@@ -89,10 +86,8 @@ class DatasetCatalogue:
             kind = "text"
         elif not isinstance(codec, DiscreteCodec):
             raise LookupError(f"{codec.path} is {codec!r}; ask for a part that is an array")
-        if any(isinstance(key, str) for key in left):
-            raise LookupError(f"{codec.path} is {codec!r}; it has no part {left[0]!r}")
+        indices = _indices(left, f"{codec.path} is {codec!r}")
         level = Level.ROW if codec.path in self._in_table else Level.WIDE
-        indices = tuple(key for key in left if isinstance(key, int))
         return Field(codec.path, _kind(kind), shape, level), indices
 
     def _info_field(self, keys: tuple[str | int, ...], kind: Side | None) -> Field:
@@ -164,6 +159,18 @@ def _path(keys: Keys) -> str:
     for key in keys:
         path = child_path(path, key)
     return path
+
+
+def _indices(keys: Sequence[str | int], what: str) -> tuple[int, ...]:
+    """Return the keys that are left for a value's array.
+
+    Raises:
+        LookupError: one of them is a name; an array has no such parts.
+    """
+    for key in keys:
+        if isinstance(key, str):
+            raise LookupError(f"{what}; it has no part {key!r}")
+    return tuple(key for key in keys if isinstance(key, int))
 
 
 def _kind(kind: str) -> Kind:
