@@ -18,7 +18,6 @@ PAGES = {
     "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
-    "CONTRIBUTING": "contributing.md",
 }
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)")
 
@@ -26,8 +25,7 @@ LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)")
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages."""
     for path, page in PAGES.items():
-        if path.endswith(".md"):
-            files.append(File.generated(config, page, content=(ROOT / path).read_text("utf-8")))
+        files.append(File.generated(config, page, content=(ROOT / path).read_text("utf-8")))
     return files
 
 
@@ -39,7 +37,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         text, target, place = link[1], link[2], link[3] or ""
         path = (here / target).resolve()
         name = path.relative_to(ROOT).as_posix()
-        if not path.exists() and name not in PAGES:
+        if not path.exists():
             return link[0]
         page_name = PAGES.get(name, name.removeprefix("docs/"))
         found = files.get_file_from_path(page_name) is not None
