@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gymbag.query import Expression, Plan, compile_query
+from gymbag.query import (
+    Expression,
+    Outlook,
+    Plan,
+    all_of,
+    any_of,
+    compile_query,
+    outlook,
+    unknown,
+)
 from gymbag.records import Records, Rows, Span, numbers
 
 Mask = NDArray[np.bool_]
@@ -34,6 +43,10 @@ class Condition(ABC):
         """Return which episodes can hold a selected row, as far as that is cheap to say."""
 
     @abstractmethod
+    def outlook(self, records: Records) -> Outlook:
+        """Return in which stretches of rows some may be selected, and some may not be."""
+
+    @abstractmethod
     def mask(self, records: Records, rows: Rows | Span) -> Mask:
         """Return which of the rows are selected."""
 
@@ -50,6 +63,10 @@ class Everything(Condition):
     def episodes(self, records: Records) -> Mask:
         """Return all episodes."""
         return np.ones(len(records.episodes), dtype=np.bool_)
+
+    def outlook(self, records: Records) -> Outlook:
+        """Return that all of all are."""
+        return all_of((), records.stretches)
 
     def mask(self, records: Records, rows: Rows | Span) -> Mask:
         """Return all rows."""
@@ -73,6 +90,15 @@ class Asked(Condition):
         if self.plan.episode is None:
             return np.ones(n, dtype=np.bool_)
         return self.plan.episode(records.episode_values, n)
+
+    def outlook(self, records: Records) -> Outlook:
+        """Return what the index of the file says of the values."""
+        n = records.stretches
+        asked = [term for term in (self.plan.row, self.plan.wide) if term is not None]
+        outlooks = [outlook(term, records.between, n) for term in asked]
+        if self.plan.episode is not None:
+            outlooks.append(unknown(n))
+        return all_of(outlooks, n)
 
     def mask(self, records: Records, rows: Rows | Span) -> Mask:
         """Ask the cheap terms first, and each next one only of what is left."""
@@ -106,6 +132,10 @@ class Both(Condition):
         """Return the episodes that are possible in both."""
         return self.one.episodes(records) & self.other.episodes(records)
 
+    def outlook(self, records: Records) -> Outlook:
+        """Return what is possible in both."""
+        return all_of([c.outlook(records) for c in (self.one, self.other)], records.stretches)
+
     def mask(self, records: Records, rows: Rows | Span) -> Mask:
         """Ask the second of what the first left."""
         mask = self.one.mask(records, rows)
@@ -129,6 +159,10 @@ class Either(Condition):
         """Return the episodes that are possible in either."""
         return self.one.episodes(records) | self.other.episodes(records)
 
+    def outlook(self, records: Records) -> Outlook:
+        """Return what is possible in either."""
+        return any_of([c.outlook(records) for c in (self.one, self.other)], records.stretches)
+
     def mask(self, records: Records, rows: Rows | Span) -> Mask:
         """Ask the second of what the first left out."""
         mask = self.one.mask(records, rows)
@@ -145,6 +179,10 @@ class Neither(Condition):
     def episodes(self, records: Records) -> Mask:
         """Return all: an episode that has rows in the other has some outside, too."""
         return np.ones(len(records.episodes), dtype=np.bool_)
+
+    def outlook(self, records: Records) -> Outlook:
+        """Return the opposite."""
+        return ~self.other.outlook(records)
 
     def mask(self, records: Records, rows: Rows | Span) -> Mask:
         """Return the rows that the other leaves out."""

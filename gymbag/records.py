@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gymbag.catalogue import EPISODE_FIELDS, INFO, DatasetCatalogue, descend
-from gymbag.query import Field, Values
+from gymbag.query import Between, Field, Values
 from gymbag.query.parse import parse
 from gymbag.query.tree import Path
 from gymbag.schema import Batch, SpaceCodec, jsonable
@@ -22,6 +22,7 @@ from gymbag.schema.text import TextCodec
 from gymbag.steps import Step
 from gymbag.storage.entries import Reader
 from gymbag.storage.joined import open_reader
+from gymbag.stretches import between
 
 Rows = NDArray[np.int64]
 Span = range
@@ -43,6 +44,9 @@ class Records:
     and arrays that it returns are the caller's own.
     """
 
+    stretch_rows = 1 << 14
+    """So many rows are left out together, where none of them can be asked for."""
+
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self.version = 0
@@ -57,6 +61,7 @@ class Records:
         """Take up what the reader has moved on to."""
         self.version += 1
         self._episode_values: dict[str, Values] = {}
+        self._between: dict[str, Between | None] = {}
         meta = self.reader.meta
         self.schema = meta.schema
         self.catalogue = DatasetCatalogue(meta.schema, meta.info_columns)
@@ -71,6 +76,11 @@ class Records:
     def rows(self) -> int:
         """How many rows there are."""
         return self.reader.rows
+
+    @property
+    def stretches(self) -> int:
+        """How many stretches of rows there are, the last perhaps shorter."""
+        return -(-self.rows // self.stretch_rows)
 
     @cached_property
     def batch_rows(self) -> int:
@@ -206,6 +216,13 @@ class Records:
         # The null action of a reset was never taken: it matches nothing.
         taken = self.fixed("step", rows) > 0 if field.name.startswith("action") else None
         return Values(data, taken)
+
+    def between(self, field: Field) -> Between | None:
+        """Return between which values a field lies in each stretch; None if nobody knows."""
+        if field.name not in self._between:
+            known = between(field, self.reader, self.catalogue, self.stretch_rows)
+            self._between[field.name] = known
+        return self._between[field.name]
 
     def episode_values(self, field: Field, some: slice = slice(None)) -> Values:
         """Return an episode field's values, one for each episode or for some; to be read only."""

@@ -82,12 +82,12 @@ class Selection:
         records, condition = self._records, self._condition
         possible = condition.episodes(records)
 
-        def ask(window: int) -> Rows:
-            rows = _rows_of(records, possible, window * SCAN_ROWS, (window + 1) * SCAN_ROWS)
+        def ask(window: Span) -> Rows:
+            rows = _rows_of(records, possible, window.start, window.stop)
             selected = np.flatnonzero(condition.mask(records, rows))
             return rows.start + selected if isinstance(rows, range) else rows[selected]
 
-        for selected in ordered(ask, _windows(records, possible)):
+        for selected in ordered(ask, _windows(records, possible, condition.outlook(records).holds)):
             if len(selected):
                 yield selected
 
@@ -354,16 +354,25 @@ class Selection:
         return f"<Selection {self._text!r} of {self.name!r}>"
 
 
-def _windows(records: Records, possible: Mask) -> list[int]:
-    """Return which parts of the rows, of `SCAN_ROWS` each, hold rows of those episodes."""
-    episodes = np.flatnonzero(possible)
-    begin = records.first_rows[episodes] // SCAN_ROWS
-    end = (records.end_rows[episodes] - 1) // SCAN_ROWS
-    marks = np.zeros(records.rows // SCAN_ROWS + 2, np.int64)
-    np.add.at(marks, begin, 1)
-    np.add.at(marks, end + 1, -1)
-    windows: list[int] = np.flatnonzero(np.cumsum(marks)).tolist()
-    return windows
+def _windows(records: Records, episodes: Mask, stretches: Mask) -> list[Span]:
+    """Return where to look for rows of those episodes, in parts of at most `SCAN_ROWS`.
+
+    Args:
+        records: the rows.
+        episodes: which episodes can hold one that is selected.
+        stretches: which stretches of rows can.
+    """
+    some, size = np.flatnonzero(episodes), records.stretch_rows
+    marks = np.zeros(len(stretches) + 1, np.int64)
+    np.add.at(marks, records.first_rows[some] // size, 1)
+    np.add.at(marks, (records.end_rows[some] - 1) // size + 1, -1)
+    wanted = np.flatnonzero((np.cumsum(marks)[:-1] > 0) & stretches)
+    apart = (np.diff(wanted) > 1) | (wanted[1:] * size % SCAN_ROWS == 0)
+    return [
+        range(int(part[0]) * size, (int(part[-1]) + 1) * size)
+        for part in np.split(wanted, np.flatnonzero(apart) + 1)
+        if len(part)
+    ]
 
 
 def _rows_of(records: Records, possible: Mask, start: int, stop: int) -> Rows | Span:

@@ -47,6 +47,21 @@ class Column:
         ]
         self.rows = first + rows
 
+    def bounds_of(self, data: bytes) -> dict[str, Any]:
+        """Return the least and the greatest values, and whether there are NaN, of each field."""
+        kinds = [
+            (name, self.dtype[name].base, self.dtype[name].shape) for name in self.dtype.names or ()
+        ]
+        kept = [
+            (name, [("least", kind, shape), ("most", kind, shape), ("nan", "u1")])
+            for name, kind, shape in kinds or [("", self.dtype, self.shape)]
+            if kind.kind in "biuf" and np.prod(shape, dtype=int) <= 16
+        ]
+        records = np.frombuffer(data, kept) if data else None
+        return (
+            {} if records is None else {name or "values": records[name or "f0"] for name, _ in kept}
+        )
+
     def stored(self, number: int) -> bytes:
         offset, size, _ = self.chunks[number].tolist()
         return bytes(self.data[offset : offset + size])
@@ -112,6 +127,10 @@ class File:
             chunks = np.frombuffer(body, CHUNK, count, place)
             self.columns[spec["path"]] = Column(spec, spec["rows"], data, chunks)
             place += chunks.nbytes
+        for spec in about["columns"]:
+            column, nbytes = self.columns[spec["path"]], spec.get("bounds", 0)
+            column.bounds = column.bounds_of(body[place : place + nbytes])
+            place += nbytes
         assert place == length
 
     def _read_log(self, log: bytes, writer_lives: bool) -> None:

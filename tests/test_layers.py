@@ -25,6 +25,7 @@ LAYERS = [
     ["items"],
     ["gather"],
     ["records"],
+    ["stretches"],
     ["storage"],
     ["catalogue", "episode", "mismatch"],
     ["query", "schema"],

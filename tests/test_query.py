@@ -15,7 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gymbag.errors import QueryError
-from gymbag.query import Expression, Field, Fields, Level, Plan, Values, compile_query
+from gymbag.query import (
+    Between,
+    Expression,
+    Field,
+    Fields,
+    Level,
+    Plan,
+    Values,
+    compile_query,
+    outlook,
+)
 from gymbag.query.functions import FUNCTIONS, Function
 
 FIELDS = {
@@ -404,6 +414,34 @@ def mask(plan: Plan, n: int, table: dict[Field, Values]) -> np.ndarray:
         assert answer.dtype == np.bool_
         result &= answer
     return result
+
+
+def between(values: Values) -> Between | None:
+    """What is known of a field if all of its rows are taken as one stretch."""
+    dtype = values.data.dtype
+    if dtype.kind not in "biuf":
+        return None
+    limits = (-math.inf, math.inf) if dtype.kind == "f" else (False, True)
+    if dtype.kind in "iu":
+        limits = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    low = np.fmin.reduce(values.data, axis=0, initial=limits[1])[None]
+    high = np.fmax.reduce(values.data, axis=0, initial=limits[0])[None]
+    missing = values.present is not None and not values.present.all()
+    return Between(low, high, np.array([missing or bool((values.data != values.data).any())]))
+
+
+@settings(max_examples=400, deadline=None)
+@given(conditions(2), tables())
+def test_an_outlook_leaves_out_nothing(node: Any, content: tuple[int, dict[Field, Values]]) -> None:
+    params: dict[str, Any] = {}
+    text = render(node, params)
+    n, table = content
+    for part in parts(compile_query(text, CATALOGUE, params)):
+        answer = part(lambda field: table[field], n)
+        holds, fails = outlook(part, lambda field: between(table[field]), 1)
+        assert holds.shape == fails.shape == (1,)
+        assert holds[0] or not answer.any(), text
+        assert fails[0] or answer.all(), text
 
 
 @settings(max_examples=400, deadline=None)

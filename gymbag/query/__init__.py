@@ -7,15 +7,22 @@ touches no file, no clock and no environment, and never executes anything that t
 
 from gymbag.query.evaluate import Expression
 from gymbag.query.fields import Catalogue, Field, Fields, Level, Values
+from gymbag.query.outlook import Between, Outlook, all_of, any_of, outlook, unknown
 from gymbag.query.plan import Plan, compile_query
 
 __all__ = [
+    "Between",
     "Catalogue",
     "Expression",
     "Field",
     "Fields",
     "Level",
+    "Outlook",
     "Plan",
     "Values",
+    "all_of",
+    "any_of",
     "compile_query",
+    "outlook",
+    "unknown",
 ]

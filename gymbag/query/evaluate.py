@@ -238,7 +238,7 @@ def _compare(node: Compare, read: Reader, n: int) -> Mask:
     left, present = next(sides)
     mask: Any = None
     for sign, (right, there) in zip(node.operators, sides, strict=True):
-        holds = _SIGNS[sign](_suited(left, right), _suited(right, left))
+        holds = compared(sign, left, right)
         mask = holds if mask is None else mask & holds
         left, present = right, _both(present, there)
     return _held(np.asarray(mask), present)
@@ -254,6 +254,11 @@ def _side(operand: Typed, shape: Shape, read: Reader, n: int) -> tuple[Any, Mask
     if data.dtype == np.object_ and values.present is not None:
         data = np.where(_rows(values.present, data.ndim), data, "")
     return _align(data, operand, shape), values.present
+
+
+def compared(sign: str, left: Any, right: Any) -> Any:
+    """Return where a comparison of two sides holds, one of which may be a Python number."""
+    return _SIGNS[sign](_suited(left, right), _suited(right, left))
 
 
 def _differ(left: Any, right: Any) -> Any:

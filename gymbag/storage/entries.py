@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gymbag.schema import Column, jsonable
 from gymbag.schema.text import split_bytes
+from gymbag.storage.bounds import Bounds
 from gymbag.storage.meta import Meta
 from gymbag.storage.sizes import ColumnSize
 from gymbag.storage.writer import EXTRA_COLUMNS
@@ -50,6 +51,10 @@ class Reader(ABC):
         The second array holds the numbers of the items that belong to the rows; it is empty
         for columns that are not ragged.
         """
+
+    @abstractmethod
+    def bounds(self, column: Column) -> Bounds | None:
+        """Return between which values a column's entries lie; None if nothing is known of it."""
 
     @abstractmethod
     def has(self, column: Column) -> bool:

@@ -41,7 +41,7 @@ from gymbag.storage.footer import (
 from gymbag.storage.foreign import check_before_writing, note_sound
 from gymbag.storage.frames import Compressor
 from gymbag.storage.log import Kind, LogWriter
-from gymbag.storage.merge import index_chunks, new_frames, write_index
+from gymbag.storage.merge import Notes, new_frames, write_index
 from gymbag.storage.snapshot import Snapshot
 
 PATIENCE = 1.0
@@ -266,19 +266,14 @@ class StepFile:
     def _store(self, committed: Snapshot, patience: float) -> Footer:
         known = self._footer.columns
         changed = [c for path, c in committed.columns.items() if c.logged or path not in known]
-        crcs: dict[str, dict[int, int]] = {column.spec.path: {} for column in changed}
+        notes = {c.spec.path: Notes(c.spec, c.rows, known.get(c.spec.path)) for c in changed}
         places = pytables.store(
             self.filename,
-            ((c.spec, c.rows, new_frames(c, crcs[c.spec.path])) for c in changed),
+            ((c.spec, c.rows, notes[c.spec.path].noting(new_frames(c))) for c in changed),
             new=not self._footer.end,
             patience=patience,
         )
-        columns = dict(known)
-        for column in changed:
-            path = column.spec.path
-            columns[path] = index_chunks(
-                column.spec, column.rows, places[path], crcs[path], column.chunks
-            )
+        columns = {**known, **{path: note.index(places[path]) for path, note in notes.items()}}
         sequence = max(committed.contents.sequence, committed.footer.sequence)
         return write_index(self.filename, self._descriptor, sequence, columns)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The index of a file: where each chunk of each column is, and its checksum. Bytes and back.
+"""The index of a file: where each chunk of each column is, its checksum, its values' bounds. Pure.
 
 Without its description a data set is lost; so of that the index has a copy.
 
@@ -9,7 +9,7 @@ see it; an HDF5 *writer* cuts it off, and so a footer that is there is right.
 
 ::
 
-    what HDF5 knows | JSON of the columns | their chunks | length, CRC, mark
+    what HDF5 knows | JSON of the columns | their chunks | their bounds | length, CRC, mark
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import struct
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from gymbag.errors import NotAStore
 from gymbag.schema import jsonable
 from gymbag.storage import disk
+from gymbag.storage.bounds import bounds_dtype
 from gymbag.storage.columns import ColumnSpec
 
 MARK = b"gymbag 2"
@@ -54,11 +55,14 @@ class IndexedColumn:
     """Records of `CHUNK`, one for every `spec.chunk_rows` rows, the last perhaps unfilled."""
     copy: bytes = b""
     """All of its values, should the chunks be damaged, packed by zlib; empty if there is none."""
+    bounds: NDArray[Any] | None = None
+    """Records of `bounds_dtype`, one for each of its full chunks; None if they are not known."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return all but the chunks as plain JSON."""
+        """Return all but the chunks and their bounds as plain JSON."""
         copy = {"copy": b64encode(self.copy).decode("ascii")} if self.copy else {}
-        return {**self.spec.to_json(), "rows": self.rows, **copy}
+        bounds = {} if self.bounds is None else {"bounds": self.bounds.nbytes}
+        return {**self.spec.to_json(), "rows": self.rows, **copy, **bounds}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,9 @@ class Footer:
         about = {"sequence": self.sequence, "digest": self.digest, "columns": columns}
         text = jsonable.dumps(about).encode("ascii")
         chunks = [column.chunks.tobytes() for column in self.columns.values()]
-        body = b"".join((JSON_BYTES.pack(len(text)), text, *chunks))
+        known = (column.bounds for column in self.columns.values())
+        bounds = [some.tobytes() for some in known if some is not None]
+        body = b"".join((JSON_BYTES.pack(len(text)), text, *chunks, *bounds))
         return body + END.pack(len(body), zlib.crc32(body), MARK)
 
     @classmethod
@@ -109,6 +115,11 @@ class Footer:
                 _check_inside(chunks, end)
                 copy = b64decode(content.get("copy", ""), validate=True)
                 columns[spec.path] = IndexedColumn(spec, rows, chunks, copy)
+            for content in about["columns"]:
+                column, nbytes = columns[content["path"]], _row_count(content.get("bounds", 0))
+                bounds = _bounds(body[place : place + nbytes], column)
+                columns[content["path"]] = replace(column, bounds=bounds)
+                place += nbytes
             return cls(int(about["sequence"]), end, int(about["digest"]), columns)
         except (KeyError, TypeError, ValueError, struct.error, RecursionError) as error:
             raise NotAStore(f"its index is damaged ({error})") from None
@@ -118,6 +129,14 @@ def _row_count(value: Any) -> int:
     if type(value) is not int or not 0 <= value < MOST_ROWS:
         raise ValueError(f"{value!r:.40} rows")
     return value
+
+
+def _bounds(data: bytes, column: IndexedColumn) -> NDArray[Any] | None:
+    """Return the bounds of a column's chunks; None if there are others than it should have."""
+    dtype = bounds_dtype(column.spec)
+    count = column.rows // column.spec.chunk_rows
+    known = dtype is not None and len(data) == count * dtype.itemsize
+    return np.frombuffer(data, dtype) if known else None
 
 
 def _check_inside(chunks: NDArray[Any], end: int) -> None:

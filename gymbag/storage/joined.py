@@ -18,6 +18,8 @@ from gymbag.schema import Column
 from gymbag.schema.columns import ROWS
 from gymbag.schema.info import CELL_COLUMNS, InfoColumn
 from gymbag.storage.access import open_to_read
+from gymbag.storage.bounds import Bounds
+from gymbag.storage.bounds import joined as joined_bounds
 from gymbag.storage.datasets import dataset_names, lane_of, stored_names
 from gymbag.storage.entries import Reader
 from gymbag.storage.meta import Meta
@@ -222,6 +224,17 @@ class JoinedReader(Reader):
         items = np.repeat(first - before, lengths)
         return lengths, items + np.arange(len(items))
 
+    def bounds(self, column: Column) -> Bounds | None:
+        """Return between which values a column's entries lie; None if that is not known of all."""
+        parts: list[Bounds] = []
+        for number, part in enumerate(self._parts):
+            own = self._part_column(number, column)
+            bounds = _zeros(column, part.rows) if own is None else part.bounds(own)
+            if bounds is None:
+                return None
+            parts.append(bounds)
+        return joined_bounds(parts)
+
     def has(self, column: Column) -> bool:
         """Return whether any part has the column."""
         return any(self._part_column(n, column) is not None for n in range(len(self._parts)))
@@ -255,6 +268,13 @@ class JoinedReader(Reader):
         """Give the files back."""
         for part in self._parts:
             part.close()
+
+
+def _zeros(column: Column, rows: int) -> Bounds:
+    """Return the bounds of a column that is not there."""
+    zeros = np.zeros((min(rows, 1), *column.shape), column.dtype)
+    stops = np.full(len(zeros), rows)
+    return Bounds(stops, zeros, zeros, np.zeros(len(zeros), np.bool_))
 
 
 def _joined_info(

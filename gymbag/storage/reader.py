@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gymbag.errors import FileError, NoSuchDataset, NotAStore
 from gymbag.schema import Column
 from gymbag.storage.access import open_to_read
+from gymbag.storage.bounds import VALUES, Bounds, no_bounds
 from gymbag.storage.cache import ChunkCache, ColumnCache, WholeColumn
 from gymbag.storage.datasets import stored_names
 from gymbag.storage.entries import Reader
@@ -266,6 +267,21 @@ class DatasetReader(Reader):
         lengths = ends - starts
         first = np.repeat(starts - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths)
         return lengths, first + np.arange(len(first))
+
+    def bounds(self, column: Column) -> Bounds | None:
+        """Return between which values a column's entries lie; None if nothing is known of it."""
+        stored = self._stored(column)
+        name = escape(column.name) if column.name in self._in_table else VALUES
+        known = stored.bounds()
+        if name not in (known.dtype.names or ()):
+            return None
+        # Nothing is known of the rows after the last full chunk.
+        known = np.concatenate([known, no_bounds(1, known.dtype)])
+        count = min(len(known), -(-self.rows // stored.spec.chunk_rows))
+        stops = np.arange(1, count + 1) * stored.spec.chunk_rows
+        stops[-1:] = self.rows
+        some = known[name][:count]
+        return Bounds(stops, some["low"], some["high"], some["nan"])
 
     def has(self, column: Column) -> bool:
         """Return whether the column is there; that of JSON cells comes with the first."""

@@ -27,7 +27,7 @@ from gymbag.storage import disk, pytables
 from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.compression import TEXT, Compression, Policy
 from gymbag.storage.frames import Compressor, is_zero
-from gymbag.storage.merge import index_chunks, write_index
+from gymbag.storage.merge import Notes, write_index
 from gymbag.storage.names import EPISODES, META, STEPS, escape
 from gymbag.storage.snapshot import StoredColumn
 from gymbag.storage.survey import Part, conform, present
@@ -66,13 +66,12 @@ def build(filename: str, columns: Iterable[NewColumn], *, sequence: int = 0) -> 
     Raises:
         FileError: what is copied is damaged, or the file cannot be written.
     """
-    made: dict[str, tuple[NewColumn, dict[int, int]]] = {}
+    notes: dict[str, Notes] = {}
 
     def changes() -> Iterator[pytables.Change]:
         for column in columns:
-            crcs: dict[int, int] = {}
-            made[column.spec.path] = column, crcs
-            yield column.spec, column.rows, _noting(column.frames, crcs)
+            note = notes[column.spec.path] = Notes(column.spec, column.rows)
+            yield column.spec, column.rows, note.noting(column.frames)
 
     try:
         places = pytables.store(filename, changes(), new=True)
@@ -81,19 +80,10 @@ def build(filename: str, columns: Iterable[NewColumn], *, sequence: int = 0) -> 
         raise (error.__cause__ if isinstance(error.__cause__, FileError) else error) from None
     descriptor = disk.open_to_change(filename)
     try:
-        indexed = {
-            path: index_chunks(column.spec, column.rows, places[path], crcs)
-            for path, (column, crcs) in made.items()
-        }
+        indexed = {path: note.index(places[path]) for path, note in notes.items()}
         write_index(filename, descriptor, sequence, indexed)
     finally:
         os.close(descriptor)
-
-
-def _noting(frames: Frames, crcs: dict[int, int]) -> Iterator[tuple[int, bytes]]:
-    for number, frame in frames:
-        crcs[number] = zlib.crc32(frame)
-        yield number, frame
 
 
 def as_it_is(column: StoredColumn) -> NewColumn:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from gymbag.errors import FileError, NoSuchFile, NotAStore
 from gymbag.schema import jsonable
 from gymbag.storage import disk, footer, lock, log, undo
+from gymbag.storage.bounds import bounds_dtype, no_bounds
 from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.footer import CHUNK, IndexedColumn
 from gymbag.storage.foreign import scanned_footer
@@ -50,6 +51,7 @@ class StoredColumn:
         self.mended = False
         """Whether a damaged chunk was read from the copy that the index has."""
         self._copy = indexed.copy
+        self._bounds = indexed.bounds
         self._file_rows = indexed.rows
         self._descriptor = descriptor
         self._log_descriptor = -1
@@ -85,6 +87,15 @@ class StoredColumn:
         if self.checked and zlib.crc32(frame) != crc:
             raise Damaged(f"{self.where(number)}: damaged: its checksum is not the one recorded")
         return frame
+
+    def bounds(self) -> NDArray[Any]:
+        """Return the bounds of its first chunks, as many as are known."""
+        if self._bounds is None:
+            return np.zeros(0, bounds_dtype(self.spec))
+        bounds = self._bounds.copy()
+        above = [number for number in self.logged if number < len(bounds)]
+        bounds[above] = no_bounds(1, bounds.dtype)
+        return bounds
 
     def load(self, number: int) -> NDArray[Any]:
         """Return a chunk's values; rows beyond `rows` mean nothing.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from gymbag.errors import FileBusy, FileError, NewerFormat, NoSuchFile, NotAStore
 from gymbag.storage import disk, undo
+from gymbag.storage.bounds import covers
 from gymbag.storage.footer import IndexedColumn, digest_of
 from gymbag.storage.foreign import scanned_footer
 from gymbag.storage.lock import writer_lives
@@ -151,6 +153,7 @@ def _verify(snapshot: Snapshot, progress: Progress) -> Report:
         found = survey(name, columns, tick)
         episodes += int(np.count_nonzero(found.episodes["rows"]))
         damages += damages_of(found)
+        damages += _wrong_bounds(name, columns)
         notes += (f"{name}: this gymbag does not know the column {c!r}" for c in found.unknown)
     nbytes = sum(column.stored for column in snapshot.columns.values())
     sizes = len(groups), episodes, total, nbytes
@@ -183,6 +186,23 @@ def damages_of(found: Survey) -> list[Damage]:
             if stop <= start:
                 first = last = episodes = None
             told.append(Damage(found.name, column, first, last, episodes, reason))
+    return told
+
+
+def _wrong_bounds(name: str, columns: Mapping[str, StoredColumn]) -> list[Damage]:
+    """Return the chunks with values that a question would not be told of."""
+    told = []
+    reason = (
+        "its values lie beyond the bounds that the index has; gymbag repack FILE makes new ones"
+    )
+    for path, column in sorted(columns.items()):
+        for number, bounds in enumerate(column.bounds()):
+            first = number * column.spec.chunk_rows
+            # Damaged ones have been told of.
+            with suppress(FileError, MemoryError):
+                if not covers(bounds, column.load(number)):
+                    last = first + column.spec.chunk_rows - 1
+                    told.append(Damage(name, unescape(path), first, last, None, reason))
     return told
 
 
