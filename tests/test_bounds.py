@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 import gymbag
 from gymbag.errors import RecoveryWarning
 from gymbag.records import Records
+from gymbag.selection import Asked
 from gymbag.storage import compression
 from gymbag.storage.bounds import covers
 from gymbag.storage.footer import Footer
+from gymbag.storage.log import Kind, Piece
 from tests import damage, format_reader
 
 EPISODES, STEPS, STRETCH = 12, 40, 16
@@ -30,7 +32,7 @@ LATE = 300
 """From this row on there are rewards."""
 
 
-def record(path: Path, chunk_rows: int, *, name: str = "x", first: int = 0) -> Path:
+def record(path: Path, chunk_rows: int, *, first: int = 0, infos: str = "plain") -> Path:
     """Record what changes slowly, so that chunks differ."""
     policy = compression.POLICIES["default"]
     table = replace(policy.table, chunk_rows=chunk_rows, block_rows=chunk_rows)
@@ -38,12 +40,12 @@ def record(path: Path, chunk_rows: int, *, name: str = "x", first: int = 0) -> P
         lambda column: replace(policy.column(column), chunk_rows=chunk_rows, block_rows=4), table
     )
     with mock.patch.dict(compression.POLICIES, {"default": small}):
-        recorder = gymbag.HDF5Recorder(path, *SPACES, name)
+        recorder = gymbag.HDF5Recorder(path, *SPACES, "x")
         for episode in range(first, first + EPISODES):
             recorder.on_reset(1e3 * episode, observation(episode, 0), {}, seed=episode)
             for step in range(1, STEPS):
                 row = episode * STEPS + step
-                info = {"lives": np.uint8(max(0, 5 - row // 100))} if step % 3 else {}
+                info = info_of(row, infos) if step % 3 else {}
                 last = step == STEPS - 1
                 reward = float(row % 7) if row > LATE else 0.0
                 recorder.on_step(
@@ -52,6 +54,16 @@ def record(path: Path, chunk_rows: int, *, name: str = "x", first: int = 0) -> P
                 )
         recorder.on_close()
     return path
+
+
+def info_of(row: int, kind: str) -> dict[str, Any]:
+    if kind == "none":
+        return {}
+    info: dict[str, Any] = {"lives": np.uint8(max(0, 5 - row // 100))}
+    if kind == "odd":
+        # One that fits no column, and one of two types.
+        info |= {"big": 2**70 if row == 302 else 1, "mixed": 0.5 if row < 200 else row}
+    return info
 
 
 def observation(episode: int, step: int) -> dict[str, Any]:
@@ -76,8 +88,16 @@ QUESTIONS = [
     "info.lives > 3",
     "step > 35 and episode > 6",
     "not info.lives >= 3",
+    "not info.lives < 6",
+    "not 6 > info.lives",
+    "not action < 3",
+    "not (reward not in ())",
+    "step > -1 and episode > 6",
     "norm(observation.pose) > 5",
 ]
+
+
+ODD = ["info.big > 100", "info.mixed > 1", "info.mixed < 1"]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +107,10 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     other = record(folder / "other.h5", 64, first=EPISODES)
     bare = record(folder / "bare.h5", 16)
     rewrite_index(bare, lambda column: replace(column, bounds=None))
-    return {"one file": one, "several": [one, other, bare], "nothing known": bare}
+    odd = record(folder / "odd.h5", 16, infos="odd")
+    silent = record(folder / "silent.h5", 16, infos="none")
+    several = [silent, one, other, bare]
+    return {"one file": one, "several": several, "known": several[:3], "bare": bare, "odd": odd}
 
 
 def rewrite_index(path: Path, change: Callable[[Any], Any]) -> None:
@@ -101,24 +124,42 @@ def rewrite_index(path: Path, change: Callable[[Any], Any]) -> None:
         file.write(changed.to_bytes())
 
 
-@settings(max_examples=80, deadline=None)
-@given(data=st.data())
-def test_the_same_rows_are_selected(sources: dict[str, Any], data: st.DataObject) -> None:
-    source = sources[data.draw(st.sampled_from(sorted(sources)))]
-    with mock.patch.object(Records, "stretch_rows", STRETCH), gymbag.open(source) as store:
-        chosen = data.draw(st.lists(st.sampled_from(QUESTIONS), min_size=1, max_size=3))
-        selections = [store.where(text) for text in chosen]
-        selection = selections[0]
-        for other in selections[1:]:
-            joins = [lambda a, b: a & b, lambda a, b: a | b, lambda a, b: a & ~b]
-            selection = data.draw(st.sampled_from(joins))(selection, other)
-        condition, records = selection._condition, selection._records
-        everything = np.arange(records.rows)
-        expected = everything[condition.mask(records, everything)]
-        assert selection.rows.tolist() == expected.tolist()
+def check_selection(selection: Any) -> None:
+    """Check that the same rows are selected as if each were asked."""
+    condition, records = selection._condition, selection._records
+    everything = np.arange(records.rows)
+    expected = everything[condition.mask(records, everything)]
+    assert selection.rows.tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("text", QUESTIONS[:-2])
+@pytest.mark.parametrize("kind", ["one file", "several", "known", "bare", "odd"])
+def test_the_same_rows_are_selected(sources: dict[str, Any], kind: str) -> None:
+    with gymbag.open(sources[kind]) as store:
+        for size in (7, STRETCH, 40, 1000):
+            with mock.patch.object(Records, "stretch_rows", size):
+                for text in QUESTIONS + ODD * (kind == "odd"):
+                    store.refresh()
+                    check_selection(store.where(text))
+                    check_selection(~store.where(text))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(QUESTIONS), min_size=2, max_size=4), st.data())
+def test_the_same_rows_are_selected_together(
+    sources: dict[str, Any], questions: list[str], data: st.DataObject
+) -> None:
+    ways = [lambda a, b: a & b, lambda a, b: a | b, lambda a, b: a & ~b]
+    with (
+        mock.patch.object(Records, "stretch_rows", STRETCH),
+        gymbag.open(sources["known"]) as store,
+    ):
+        selection = store.where(questions[0])
+        for text in questions[1:]:
+            selection = data.draw(st.sampled_from(ways))(selection, store.where(text))
+        check_selection(selection)
+
+
+@pytest.mark.parametrize("text", QUESTIONS[:-7])
 def test_stretches_are_left_out(sources: dict[str, Any], text: str) -> None:
     with mock.patch.object(Records, "stretch_rows", STRETCH), gymbag.open(sources["one file"]) as s:
         holds = s.where(text)._condition.outlook(s._records).holds
@@ -137,6 +178,26 @@ def test_what_cannot_be_is_not_read(sources: dict[str, Any], monkeypatch: Any) -
         )
         rewarded = store.where("reward > 5").rows
         assert sorted(read) == sorted(set((rewarded // 16).tolist()))
+
+
+def test_a_window_is_never_larger_than_it_may_be(sources: dict[str, Any], monkeypatch: Any) -> None:
+    monkeypatch.setattr("gymbag.selection.SCAN_ROWS", 4 * STRETCH)
+    monkeypatch.setattr(Records, "stretch_rows", STRETCH)
+    mask, asked = Asked.mask, []
+    monkeypatch.setattr(
+        Asked, "mask", lambda c, r, rows: asked.append(len(rows)) or mask(c, r, rows)
+    )
+    with gymbag.open(sources["one file"]) as store:
+        assert len(store.where("action < 9")) == EPISODES * (STEPS - 1)
+    assert set(asked) == {4 * STRETCH, EPISODES * STEPS % (4 * STRETCH)}
+
+
+def test_a_chunk_in_the_log_has_no_bounds_yet(sources: dict[str, Any]) -> None:
+    with gymbag.open(sources["one file"]) as store:
+        column = store._reader._column("steps")  # type: ignore[attr-defined]
+        assert column.bounds()["reward"]["high"][2] == 0
+        column.add(Piece(Kind.ZEROS, False, "/x/steps", 32, 16, 0, 0), -1)
+        assert column.bounds()["reward"]["high"][2] == np.inf
 
 
 def check(path: Path) -> None:

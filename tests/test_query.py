@@ -187,7 +187,8 @@ def conditions(draw: Any, depth: int) -> tuple[Any, ...]:
             number = draw(st.booleans())
             operand = draw(numbers(1) if number else st.sampled_from(TEXTS))
             values = NUMBERS + OUTSIDE if number else ["", "a", "reset", "a\0"]
-            items = draw(st.lists(constants(values), min_size=1, max_size=3))
+            # Of nothing, nobody knows whether it is text.
+            items = draw(st.lists(constants(values), min_size=not number, max_size=3))
             return ("in", draw(st.sampled_from(["in", "not in"])), operand, *items)
         case "isnan":
             return ("isnan", draw(numbers(depth)))

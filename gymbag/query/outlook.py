@@ -122,7 +122,7 @@ def _between(node: Typed, read: Reader) -> Between | None:
     """Return what is known of an operand: one number for each row."""
     if isinstance(node, Constant) and not isinstance(node.value, str):
         value: Any = node.value
-        return Between(value, value, np.zeros(1, np.bool_))
+        return Between(value, value, np.array([value != value]))
     if not isinstance(node, Item) or node.kind == "text" or node.shape != ():
         return None
     known = read(node.field)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from functools import partial
 from typing import Any
 
@@ -192,7 +193,7 @@ class DatasetReader(Reader):
         def load(numbers: range) -> None:
             place = kept.place(numbers)
             full = len(place) == len(numbers) * size
-            packed = [stored.packed(number) for number in numbers] if field and full else [None]
+            packed = self._packed(stored, numbers) if field and full else [None]
             chunks = [chunk for chunk in packed if chunk is not None]
             alone = len(chunks) == len(packed)
             if not (alone and unpack_field(chunks, stored.spec.dtype, name, place)):
@@ -202,6 +203,14 @@ class DatasetReader(Reader):
             self._kept.arrived(kept, numbers)
 
         each(load, ranges(kept.missing(numbers), TOGETHER))
+
+    def _packed(self, steps: StoredColumn, numbers: range) -> list[memoryview | None]:
+        """Return chunks of the table as they were packed: a question asks for several fields."""
+        latest = self._latest
+        if getattr(latest, "numbers", None) != numbers:
+            latest.packed = [steps.packed(number) for number in numbers]
+            latest.numbers = numbers
+        return latest.packed  # type: ignore[no-any-return]
 
     def _take_by_chunks(self, column: Column, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return the entries of a column that is too large to be kept."""
@@ -308,6 +317,7 @@ class DatasetReader(Reader):
         self._snapshot.close()
 
     def _forget(self) -> None:
+        self._latest = threading.local()  # what each thread read last
         self._cache.clear()
         self._kept.clear()
 
