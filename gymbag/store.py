@@ -328,7 +328,9 @@ class Episodes(Sequence[Episode]):
 
     @property
     def _table(self) -> NDArray[Any]:
-        return self._records.episodes[np.array(self._numbers, np.int64)]
+        some = self._numbers
+        stop = None if some.stop < 0 else some.stop
+        return self._records.episodes[some.start : stop : some.step][: len(some)]
 
     def __repr__(self) -> str:
         return f"<{len(self)} episodes>"

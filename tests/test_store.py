@@ -104,6 +104,15 @@ def test_episodes_are_a_sequence(cartpole: Any) -> None:
         store.episodes[100_000]
 
 
+@given(st.slices(200), st.slices(200))
+def test_slices_of_episodes_have_their_returns(cartpole: Any, one: slice, other: slice) -> None:
+    store, kept = cartpole
+    some = store.episodes[one][other]
+    expected = kept[one][other]
+    assert some.returns.tolist() == [sum(row[2] for row in rows[1:]) for rows in expected]
+    assert some.lengths.tolist() == [len(rows) - 1 for rows in expected]
+
+
 def column(kept: Any, index: int) -> np.ndarray:
     return np.array([row[index] for episode in kept for row in episode])
 

@@ -161,11 +161,12 @@ class StoredColumn:
             FileError: a chunk of them is damaged.
         """
         size = self.spec.chunk_rows
-        parts = [
-            self.load(number)[max(0, start - number * size) : stop - number * size]
-            for number in range(start // size, -(-stop // size))
-        ]
-        return np.concatenate([np.zeros((0, *self.spec.shape), self.spec.dtype), *parts])
+        values = np.empty((stop - start, *self.spec.shape), self.spec.dtype)
+        for number in range(start // size, -(-stop // size)):
+            first = max(start, number * size)
+            part = self.load(number)[first - number * size : stop - number * size]
+            values[first - start : first - start + len(part)] = part
+        return values
 
     def where(self, number: int) -> str:
         """Return which rows a chunk holds, for messages."""
