@@ -42,6 +42,7 @@ from gymbag.generate import (
     run_episode,
 )
 from gymbag.hdf5 import HDF5Recorder
+from gymbag.hdf5_reader import HDF5Reader
 from gymbag.memory import ListRecorder, MemorySource
 from gymbag.playback import PlaybackAgent, PlaybackEnv
 from gymbag.playback_vector import PlaybackVectorEnv
@@ -54,11 +55,13 @@ from gymbag.statistics import FieldStatistics, Histogram, Statistics
 from gymbag.steps import Episode, Step, Transitions, Windows
 from gymbag.storage.combine import merge
 from gymbag.storage.datasets import list_datasets
+from gymbag.storage.meta import View
 from gymbag.storage.repack import delete_dataset, delete_episodes, repack
 from gymbag.storage.verify import verify
-from gymbag.store import HDF5Reader, Store, open
+from gymbag.store import Store, open
 from gymbag.trigger import TriggeredRecorder, bernoulli, every
 from gymbag.version import __version__
+from gymbag.views import remove_view, save_view
 
 __all__ = [
     "Batches",
@@ -95,6 +98,7 @@ __all__ = [
     "Transitions",
     "TriggeredRecorder",
     "UnsupportedSpace",
+    "View",
     "Windows",
     "__version__",
     "bernoulli",
@@ -115,10 +119,12 @@ __all__ = [
     "record_from_iter",
     "record_hdf5",
     "register_space",
+    "remove_view",
     "repack",
     "rescue",
     "resimulate",
     "run_episode",
+    "save_view",
     "to_arrow",
     "to_pandas",
     "to_polars",

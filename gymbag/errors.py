@@ -10,6 +10,7 @@
     ├── QueryError (ValueError)          the text of a question is not understood
     ├── FormatError (ValueError)         a file of another format cannot be read or written
     ├── CompareError (ValueError)        two sources cannot be compared at all
+    ├── NoSuchView (LookupError)         no question was saved under that name
     └── FileError (OSError)              the world: a file that is missing, damaged or not ours
         ├── NoSuchFile (FileNotFoundError)
         ├── NotAStore                    not HDF5, or HDF5 of some other program
@@ -49,6 +50,10 @@ class FormatError(GymbagError, ValueError):
 
 class CompareError(GymbagError, ValueError):
     """Two sources cannot be compared at all."""
+
+
+class NoSuchView(GymbagError, LookupError):
+    """No question was saved in the data set under that name."""
 
 
 class FileError(GymbagError, OSError):

@@ -11,14 +11,14 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from gymbag.errors import NotAStore
+from gymbag.errors import NoSuchView, NotAStore, QueryError
 from gymbag.records import Records
 from gymbag.segments import StoredEpisode
 from gymbag.selection import Everything, Selection
 from gymbag.statistics import Statistics
-from gymbag.steps import Episode, SeedStep, Step, Transitions
+from gymbag.steps import Episode, Step, Transitions
 from gymbag.storage.joined import Path, files_of, open_reader
-from gymbag.storage.meta import Session
+from gymbag.storage.meta import Session, View
 from gymbag.storage.sizes import ColumnSize
 from gymbag.storage.snapshot import MAX_BYTES
 
@@ -107,6 +107,34 @@ class Store:
     def all(self) -> Selection:
         """Select every row."""
         return Selection(self._records, Everything(), "True", self.name)
+
+    @property
+    def views(self) -> dict[str, View]:
+        """The questions that were saved in the file, by name; see `gymbag.save_view`."""
+        return dict(self._reader.meta.views)
+
+    def view(self, name: str) -> Selection:
+        """Select the rows of which a saved question holds.
+
+        The file is only asked for its text, which is parsed here like any other.
+
+        Raises:
+            NoSuchView: none was saved under that name.
+            QueryError: the question is not understood; the message shows where.
+
+        >>> gymbag.save_view(filename, "late", "step > t", {"t": 3})
+        >>> store.refresh()
+        >>> store.view("late")
+        <Selection 'step > t' of 'CartPole-v1'>
+        """
+        view = self.views.get(name)
+        if view is None:
+            names = ", ".join(map(repr, self.views)) or "none"
+            raise NoSuchView(f"{self.filename}: {self.name}: no view {name!r}; it has {names}")
+        try:
+            return self.where(view.question, **view.parameters)
+        except QueryError as error:
+            raise QueryError(f"{self.filename}: view {name!r}: {error}") from None
 
     @property
     def episodes(self) -> Episodes:
@@ -334,67 +362,3 @@ class Episodes(Sequence[Episode]):
 
     def __repr__(self) -> str:
         return f"<{len(self)} episodes>"
-
-
-class HDF5Reader:
-    """Reads a data set as gymbag 0.4.9 did: episodes of 6-tuples.
-
-    Every `iter` is a cursor of its own; episodes may be skipped, kept and nested.
-
-    >>> for episode in HDF5Reader(filename):
-    ...     for time, observation, action, reward, done, info in episode:
-    ...         assert observation.shape == (4,)
-    """
-
-    def __init__(self, filename: str | os.PathLike[str], name: str | None = None) -> None:
-        self.store = Store(filename, name)
-        self.name = self.store.name
-        self.description = self.store.description
-        self.nsteps = len(self.store)
-        """Rows of all episodes, those of the resets included."""
-        self.observation_space = self.store.observation_space
-        self.action_space = self.store.action_space
-        self.metadata = self.store.metadata
-        self.env_spec = self.store.env_spec
-
-    def iter_episodes(self) -> Iterator[Episode]:
-        """Iterate over the episodes as `Episode` objects."""
-        return self.store.iter_episodes()
-
-    def __iter__(self) -> Iterator[SeedEpisode]:
-        """Iterate over the episodes as iterables of 6-tuples."""
-        return map(SeedEpisode, self.store.episodes)
-
-    def __len__(self) -> int:
-        """Return how many episodes there are."""
-        return len(self.store.episodes)
-
-    def close(self) -> None:
-        """Give the file back."""
-        self.store.close()
-
-    def __enter__(self) -> HDF5Reader:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<HDF5Reader of {self.store!r}>"
-
-
-class SeedEpisode:
-    """An episode as rows of ``time, observation, action, reward, done, info``.
-
-    The first row has the null action and a reward of NaN.
-    """
-
-    def __init__(self, episode: Episode) -> None:
-        self.episode = episode
-
-    def __iter__(self) -> Iterator[SeedStep]:
-        """Iterate over the rows, the reset first."""
-        for step in self.episode.steps():
-            yield SeedStep(
-                step.time, step.observation, step.action, step.reward, step.done, step.info
-            )

@@ -17,7 +17,7 @@ LAYERS = [
     ["playback_vector"],
     ["card", "formats", "playback", "resimulate", "torch"],
     ["compare", "generate", "record", "summary"],
-    ["vector"],
+    ["hdf5_reader", "vector", "views"],
     ["hdf5", "memory", "store", "trigger", "wrapper"],
     ["recorder"],
     ["selection"],

@@ -38,6 +38,7 @@ from gymbag.cli import (
     repack,
     rescue,
     verify,
+    view,
 )
 from gymbag.cli.completion import SHELLS, PrintCompletion
 from gymbag.cli.output import explain, show_warning
@@ -45,7 +46,7 @@ from gymbag.errors import GymbagError
 from gymbag.hdf5 import package_versions
 
 COMMANDS = (
-    *(demo, record, info, query, play, card, check, compare, convert, generate),
+    *(demo, record, info, query, view, play, card, check, compare, convert, generate),
     *(verify, rescue, repack, merge, delete),
 )
 

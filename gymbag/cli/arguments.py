@@ -48,6 +48,25 @@ def add_name(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_param(parser: argparse.ArgumentParser) -> None:
+    """Let the user give values for names in a question."""
+    parser.add_argument(
+        "--param",
+        metavar="NAME=VALUE",
+        action="append",
+        type=parameter,
+        default=[],
+        help="a value for a name in the question; may be given several times",
+    )
+
+
+def add_view(parser: argparse.ArgumentParser) -> None:
+    """Let the user ask a question that is saved in the file."""
+    parser.add_argument(
+        "--view", metavar="NAME", help="ask the question that `gymbag view` saved under this name"
+    )
+
+
 def count(text: str) -> int:
     """Return a number of things, at least one."""
     number = int(text)

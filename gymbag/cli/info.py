@@ -77,6 +77,7 @@ def describe(store: Store) -> dict[str, Any]:
         "returns_over_time": bucket_means(summary.returns, WIDTH),
         "lengths_over_time": bucket_means(summary.lengths, WIDTH),
         "metadata": store.metadata,
+        "views": [asdict(view) for view in store.views.values()],
         "env_spec": store.env_spec,
         "sessions": [asdict(session) for session in store.sessions],
         "sizes": [_size(column) for column in store.column_sizes()],
@@ -102,6 +103,7 @@ def show(about: Mapping[str, Any]) -> None:
     lines.append(("action", " ".join(about["action_space"].split())))
     lines.append(("size", how_small(about)))
     lines += [("metadata", f"{key}: {to_json(v)}") for key, v in about["metadata"].items()]
+    lines += [("view", f"{view['name']}: {view['question']}") for view in about["views"]]
     lines += [("recorded", how_recorded(session)) for session in about["sessions"]]
     print(about["name"])
     for label, text in lines:

@@ -12,7 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from gymbag.cli.arguments import Subparsers, add_command, add_name, count, parameter
+from gymbag.cli.arguments import (
+    Subparsers,
+    add_command,
+    add_name,
+    add_param,
+    add_view,
+    count,
+)
 from gymbag.cli.output import print_table, to_json
 from gymbag.errors import GymbagError
 from gymbag.records import Records, Rows
@@ -42,7 +49,10 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "gymbag query atari.h5 'reward > 0' --columns episode,step,info.lives --format csv",
     )
     parser.add_argument("file", metavar="FILE", help="recorded by gymbag")
-    parser.add_argument("question", metavar="QUESTION", help="which rows, for example 'reward > 0'")
+    parser.add_argument(
+        "question", metavar="QUESTION", nargs="?", help="which rows, for example 'reward > 0'"
+    )
+    add_view(parser)
     add_name(parser)
     parser.add_argument(
         "--columns", metavar="A,B,…", default=COLUMNS, help=f"what to print (default: {COLUMNS})"
@@ -59,21 +69,18 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         type=count,
         help=f"the most rows to print; on a terminal, a table has {MOST_ROWS} if not given",
     )
-    parser.add_argument(
-        "--param",
-        metavar="NAME=VALUE",
-        action="append",
-        type=parameter,
-        default=[],
-        help="a value for a name in the question; may be given several times",
-    )
+    add_param(parser)
     parser.add_argument("--count", action="store_true", help="print only how many rows there are")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, and print."""
+    if arguments.question is None and arguments.view is None:
+        raise ValueError("say which rows: expected a question, or --view NAME")
     with Store(arguments.file, arguments.name) as store:
-        selection = store.where(arguments.question, **dict(arguments.param))
+        selection = store.all() if arguments.view is None else store.view(arguments.view)
+        if arguments.question is not None:
+            selection = selection.where(arguments.question, **dict(arguments.param))
         if arguments.count:
             number = len(selection)
             print(number)

@@ -108,6 +108,7 @@ def merge(
         families.setdefault(lane_of(whole.name)[0], []).extend(whole.sessions)
     result.datasets = list(families)
     result.notes += (note for name, found in families.items() for note in _notes(name, found))
+    result.notes += (note for whole in wholes for note in _lost_views(whole))
     return result
 
 
@@ -237,6 +238,14 @@ def _notes(name: str, sessions: Sequence[Session]) -> Iterator[str]:
         count = len({jsonable.dumps(value) for value in values if value is not None})
         if count > 1:
             yield f"{name}: {what}: {count} that differ; {ALL_THERE}"
+
+
+def _lost_views(whole: Concatenation) -> Iterator[str]:
+    """Iterate over the views that gave way to others of their names."""
+    for member in whole.members:
+        for name, view in member.meta.views.items():
+            if view != whole.views[name]:
+                yield f"{member.where}: view {name!r}: another before it has the name; left out"
 
 
 __all__ = ["Merged", "merge"]

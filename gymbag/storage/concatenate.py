@@ -21,7 +21,7 @@ from gymbag.schema.columns import ROWS
 from gymbag.schema.info import InfoColumn
 from gymbag.storage.columns import ColumnSpec
 from gymbag.storage.compression import POLICIES
-from gymbag.storage.meta import Meta, dataset_line, info_lines
+from gymbag.storage.meta import Meta, dataset_line, info_lines, joined_views
 from gymbag.storage.names import EPISODES, META, STEPS, escape, unescape
 from gymbag.storage.reader import DatasetReader
 from gymbag.storage.rewrite import Cursor, Frames, NewColumn, Span, Values, frames_of, spec_of
@@ -84,6 +84,7 @@ class Concatenation:
         schema = members[0].meta.schema
         meta = Meta(name, schema, tuple(self.sessions), self.info_columns)
         everything = {name: column for member in members for name, column in member.columns.items()}
+        self.views = joined_views(member.meta for member in members)
         self._columns = [part.column for part in parts_of(meta, everything)]
         self._ragged = {column.name: column for column in self._columns if column.ragged}
         self._crcs: list[int] = []
@@ -102,6 +103,7 @@ class Concatenation:
         """Iterate over the columns, each to be consumed before the next."""
         lines = [dataset_line(self.name, self.members[0].meta.schema)]
         lines += [*(session.line() for session in self.sessions), info_lines(self.info_columns)]
+        lines += [view.line() for view in self.views.values()]
         meta = np.frombuffer(b"".join(lines), np.uint8)
         yield self._new(META, Column(META, np.dtype("u1")), len(meta), iter([meta]))
         for column in self._columns:

@@ -22,7 +22,7 @@ from gymbag.storage.bounds import Bounds
 from gymbag.storage.bounds import joined as joined_bounds
 from gymbag.storage.datasets import dataset_names, lane_of, stored_names
 from gymbag.storage.entries import Reader
-from gymbag.storage.meta import Meta
+from gymbag.storage.meta import Meta, joined_views
 from gymbag.storage.names import EPISODES
 from gymbag.storage.reader import CACHE_BYTES, DatasetReader
 from gymbag.storage.sizes import ColumnSize
@@ -126,7 +126,8 @@ class JoinedReader(Reader):
         info, self._own = _joined_info([part.meta.info_columns for part in self._parts])
         metas = [part.meta for part in self._parts]
         sessions = sorted((s for meta in metas for s in meta.sessions), key=lambda s: s.start_time)
-        self.meta = Meta(self._name, first.meta.schema, tuple(sessions), info)
+        views = joined_views(metas)
+        self.meta = Meta(self._name, first.meta.schema, tuple(sessions), info, views)
         ragged = [*self.meta.schema.observation.columns, *self.meta.schema.action.columns]
         self._ragged = {
             column.name: column

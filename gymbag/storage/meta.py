@@ -7,6 +7,7 @@ line      says
 dataset   name and spaces; always the first
 session   a recording began: when, by which versions, with what description, metadata, spec
 info      a column for a key of the infos was opened
+view      a question was saved under a name, or, if it says none, is no longer
 ========  ====================================================================================
 """
 
@@ -41,6 +42,33 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """A question that was saved under a name.
+
+    It is text from a file: whoever uses it has it parsed, like any other question.
+    """
+
+    name: str
+    question: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Values for the names in the question that are no fields."""
+
+    def line(self) -> bytes:
+        """Return the view as a line of JSON.
+
+        Raises:
+            TypeError, ValueError: JSON cannot hold a parameter.
+        """
+        content = {"name": self.name, "question": self.question}
+        return _line("view", **content, parameters=dict(self.parameters))
+
+
+def no_view_line(name: str) -> bytes:
+    """Return the line that takes a view back."""
+    return _line("view", name=name, question=None, parameters={})
+
+
+@dataclass(frozen=True, slots=True)
 class Meta:
     """All lines, read."""
 
@@ -48,6 +76,8 @@ class Meta:
     schema: Schema
     sessions: tuple[Session, ...]
     info_columns: tuple[InfoColumn, ...]
+    views: Mapping[str, View] = field(default_factory=dict)
+    """By name, the one saved last at the end."""
 
     @property
     def description(self) -> str:
@@ -82,9 +112,30 @@ class Meta:
                 info_columns=tuple(
                     InfoColumn.from_json(line) for line in rest if line["line"] == "info"
                 ),
+                views=_views(line for line in rest if line["line"] == "view"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise NotAStore(f"{where}: its description is damaged ({error!r})") from error
+
+
+def _views(lines: Iterable[Mapping[str, Any]]) -> dict[str, View]:
+    """Return the views that stand; what is none costs nothing but itself."""
+    views: dict[str, View] = {}
+    for line in lines:
+        name, question, parameters = map(line.get, ("name", "question", "parameters"))
+        if isinstance(name, str):
+            views.pop(name, None)
+            if isinstance(question, str) and isinstance(parameters, dict):
+                views[name] = View(name, question, parameters)
+    return views
+
+
+def joined_views(metas: Iterable[Meta]) -> dict[str, View]:
+    """Return the views of data sets that are read as one; the first that has a name keeps it."""
+    views: dict[str, View] = {}
+    for meta in metas:
+        views |= {name: view for name, view in meta.views.items() if name not in views}
+    return views
 
 
 def dataset_line(name: str, schema: Schema) -> bytes:
