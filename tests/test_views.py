@@ -225,14 +225,13 @@ def test_the_commands(path: Path, capsys: Any) -> None:
 
     name = str(path)
     assert run("view", name)[0] == 1
-    assert run("view", name, "late", "step > t", "--param", "t=3")[0] == 0
+    assert run("view", name, "--save", "late", "step > t", "--param", "t=3")[0] == 0
     assert "late  step > t  t=3" in run("view", name)[1]
-    assert run("query", name, "--view", "late", "--count") == (0, "6\n")
-    assert run("query", name, "step == 5", "--view", "late", "--count") == (0, "3\n")
+    assert run("query", name, "@late", "--count") == (0, "6\n")
     assert "view         late: step > t" in run("info", name)[1]
-    assert main(["view", name, "late", "step > 4"]) == 2
+    assert main(["view", name, "--save", "late", "step > 4"]) == 2
     assert "--overwrite" in capsys.readouterr().err
-    assert run("view", name, "late", "step > 4", "--overwrite")[0] == 0
-    assert run("view", name, "late", "--remove")[0] == 0
-    assert main(["query", name]) == 2
-    assert main(["query", name, "--view", "late"]) == 2
+    assert run("view", name, "--save", "late", "step > 4", "--overwrite")[0] == 0
+    assert run("query", name, "@late", "--count") == (0, "3\n")
+    assert run("view", name, "--remove", "late")[0] == 0
+    assert main(["query", name, "@late"]) == 2

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from textwrap import indent
 from typing import Any
 
+from gymbag.selection import Selection
+from gymbag.store import Store
+
 Subparsers = argparse._SubParsersAction  # the type that `add_subparsers` returns
 Run = Callable[[argparse.Namespace], int]
 
@@ -60,11 +63,11 @@ def add_param(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_view(parser: argparse.ArgumentParser) -> None:
-    """Let the user ask a question that is saved in the file."""
-    parser.add_argument(
-        "--view", metavar="NAME", help="ask the question that `gymbag view` saved under this name"
-    )
+def ask(store: Store, question: str, **params: Any) -> Selection:
+    """Return what a question selects; ``@NAME`` is one that is saved in the file."""
+    if question.startswith("@"):
+        return store.view(question[1:])
+    return store.where(question, **params)
 
 
 def count(text: str) -> int:

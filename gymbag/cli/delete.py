@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from gymbag.cli.arguments import Subparsers, add_command, add_name
+from gymbag.cli.arguments import Subparsers, add_command, add_name, ask
 from gymbag.cli.bars import chunk_bar
 from gymbag.cli.output import format_bytes
 from gymbag.storage.repack import delete_dataset, delete_episodes
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def episodes_where(store: Store, question: str) -> set[int]:
     """Return the numbers of the episodes in which a question holds of some row."""
-    return set(np.unique(store.where(question)["episode"]).tolist())
+    return set(np.unique(ask(store, question)["episode"]).tolist())
 
 
 def agreed(question: str) -> bool:

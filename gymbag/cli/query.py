@@ -12,14 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gymbag.cli.arguments import (
-    Subparsers,
-    add_command,
-    add_name,
-    add_param,
-    add_view,
-    count,
-)
+from gymbag.cli.arguments import Subparsers, add_command, add_name, add_param, ask, count
 from gymbag.cli.output import print_table, to_json
 from gymbag.errors import GymbagError
 from gymbag.records import Records, Rows
@@ -50,9 +43,10 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("file", metavar="FILE", help="recorded by gymbag")
     parser.add_argument(
-        "question", metavar="QUESTION", nargs="?", help="which rows, for example 'reward > 0'"
+        "question",
+        metavar="QUESTION",
+        help="which rows, for example 'reward > 0'; @NAME is a view that is saved in the file",
     )
-    add_view(parser)
     add_name(parser)
     parser.add_argument(
         "--columns", metavar="A,B,…", default=COLUMNS, help=f"what to print (default: {COLUMNS})"
@@ -75,12 +69,8 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, and print."""
-    if arguments.question is None and arguments.view is None:
-        raise ValueError("say which rows: expected a question, or --view NAME")
     with Store(arguments.file, arguments.name) as store:
-        selection = store.all() if arguments.view is None else store.view(arguments.view)
-        if arguments.question is not None:
-            selection = selection.where(arguments.question, **dict(arguments.param))
+        selection = ask(store, arguments.question, **dict(arguments.param))
         if arguments.count:
             number = len(selection)
             print(number)

@@ -20,40 +20,39 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "view",
         run,
         "List the questions that are saved in a file, save one under a name, or remove one. "
-        "`gymbag query FILE --view NAME` asks it, and `gymbag play` plays its episodes.",
+        "`gymbag query FILE @NAME` asks it, `gymbag play FILE --where @NAME` plays its episodes.",
         "gymbag view cartpole.h5",
-        "gymbag view cartpole.h5 tilted 'abs(observation[2]) > t' --param t=0.1",
-        "gymbag view cartpole.h5 tilted --remove",
+        "gymbag view cartpole.h5 --save tilted 'abs(observation[2]) > t' --param t=0.1",
+        "gymbag view cartpole.h5 --remove tilted",
     )
     parser.add_argument("file", metavar="FILE", help="recorded by gymbag")
-    parser.add_argument("view", metavar="NAME", nargs="?", help="the question's name")
-    parser.add_argument("question", metavar="QUESTION", nargs="?", help="what to save")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--save", metavar=("NAME", "QUESTION"), nargs=2, help="save a question")
+    what.add_argument("--remove", metavar="NAME", help="remove one")
     add_name(parser)
     add_param(parser)
     parser.add_argument("--overwrite", action="store_true", help="in place of one of that name")
-    parser.add_argument("--remove", action="store_true", help="remove it")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """List, save or remove."""
-    file, view, question = arguments.file, arguments.view, arguments.question
-    if arguments.remove:
-        if view is None or question is not None:
-            raise ValueError("--remove: expected the name of a view, and no question")
-        remove_view(file, view, name=arguments.name)
-        print(f"{file}: removed the view {view!r}")
+    file, name = arguments.file, arguments.name
+    if arguments.remove is not None:
+        remove_view(file, arguments.remove, name=name)
+        print(f"{file}: removed the view {arguments.remove!r}")
         return 0
-    if question is not None:
+    if arguments.save is not None:
+        view, question = arguments.save
         params, overwrite = dict(arguments.param), arguments.overwrite
-        save_view(file, view, question, params, name=arguments.name, overwrite=overwrite)
+        save_view(file, view, question, params, name=name, overwrite=overwrite)
         print(f"{file}: saved the view {view!r}")
         return 0
-    with Store(file, arguments.name) as store:
-        found = [one for one in store.views.values() if view in (None, one.name)]
-    if not found:
-        print("no such view" if view else "no view is saved", file=sys.stderr)
+    with Store(file, name) as store:
+        views = store.views.values()
+    if not views:
+        print("no view is saved", file=sys.stderr)
         return 1
-    rows = [[one.name, one.question, parameters(one.parameters)] for one in found]
+    rows = [[one.name, one.question, parameters(one.parameters)] for one in views]
     print_table(["view", "question", "parameters"], rows)
     return 0
 
