@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -21,25 +22,37 @@ THREADS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity"
 AHEAD = 2 * THREADS
 """How many results may wait to be asked for."""
 NAME = "gymbag-reads"
+WORTH = 1e-3
+"""Seconds that an item has to take: threads that hand the interpreter's lock to each other more
+often than that are slower together than one is."""
 
 
 def ordered(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """Iterate over the results, in the order of the items.
 
-    The first is had alone, for often it is enough; threads begin with the second. What runs in
-    one of them already begins no more.
+    They are had one by one until two in a row have taken long; then threads take the others. What
+    runs in one of them already begins no more.
 
     >>> list(ordered(abs, [-3, 2, -1]))
     [3, 2, 1]
     """
-    if THREADS < 2 or len(items) < 3 or threading.current_thread().name.startswith(NAME):
-        yield from map(work, items)
-        return
-    yield work(items[0])
+    alone = THREADS < 2 or threading.current_thread().name.startswith(NAME)
+    latest = 0.0
+    for done, item in enumerate(items, 1):
+        begun = perf_counter()
+        result = work(item)
+        before, latest = latest, perf_counter() - begun
+        yield result
+        if not alone and min(before, latest) > WORTH:
+            yield from _shared(work, items[done:])
+            return
+
+
+def _shared(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     with ThreadPoolExecutor(THREADS, NAME) as pool:
-        running = deque(pool.submit(work, item) for item in items[1 : 1 + AHEAD])
+        running = deque(pool.submit(work, item) for item in items[:AHEAD])
         try:
-            for item in items[1 + AHEAD :]:
+            for item in items[AHEAD:]:
                 yield running.popleft().result()
                 running.append(pool.submit(work, item))
             while running:
@@ -47,6 +60,11 @@ def ordered(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[R
         finally:
             for future in running:
                 future.cancel()
+
+
+def one_by_one(work: Callable[[Item], None], items: Iterable[Item]) -> None:
+    """Do work on each item, in this thread."""
+    deque(map(work, items), maxlen=0)
 
 
 def each(work: Callable[[Item], None], items: Sequence[Item]) -> None:
