@@ -38,7 +38,12 @@ class Session:
     def line(self) -> bytes:
         """Return the session as a line of JSON."""
         names = ("start_time", "description", "metadata", "env_spec", "versions")
-        return _line("session", **{name: getattr(self, name) for name in names})
+        try:
+            return _line("session", **{name: getattr(self, name) for name in names})
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"metadata: found {error}; expected what JSON has a place for, and NumPy arrays"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
