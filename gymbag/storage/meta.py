@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gymbag.errors import NotAStore
+from gymbag.errors import NotAStore, UnsupportedSpace
 from gymbag.schema import Schema, jsonable
 from gymbag.schema.info import InfoColumn
 
@@ -119,6 +119,8 @@ class Meta:
                 ),
                 views=_views(line for line in rest if line["line"] == "view"),
             )
+        except UnsupportedSpace as error:
+            raise NotAStore(f"{where}: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise NotAStore(f"{where}: its description is damaged ({error!r})") from error
 
