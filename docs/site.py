@@ -22,7 +22,10 @@ PAGES = {
 }
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)")
 
-ELSEWHERE = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//[^>]*>")
+ELSEWHERE = re.compile(
+    r'<(?:(?:script|img|iframe)\b[^>]*\bsrc|link\b[^>]*\brel="?(?:stylesheet|preload|preconnect|icon)\b'
+    r'[^>]*\bhref)="?(?:https?:)?//[^>]*>'
+)
 
 
 def on_files(files: Files, config: Any) -> Files:
