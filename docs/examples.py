@@ -9,13 +9,14 @@ from typing import Any
 import griffe
 
 EXAMPLE = re.compile(r"^>>> .+(?:\n.+)*", re.MULTILINE)
+DIRECTIVE = re.compile(r"  # doctest: .*$", re.MULTILINE)
 
 
 class Examples(griffe.Extension):
-    """Puts fences around them."""
+    """Puts fences around them, and leaves out what is for doctest alone."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Change the docstring of an object."""
         if obj.docstring is not None:
             text = EXAMPLE.sub(r"```pycon\n\g<0>\n```", obj.docstring.value)
-            obj.docstring.value = text
+            obj.docstring.value = DIRECTIVE.sub("", text)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Brings the pages at the top of the repository into the site, and turns links to them.
 
-All pages are written to be read where they lie; only the site has them in one folder.
+All pages are written to be read where they lie; only the site has them in one folder. It loads
+nothing from elsewhere.
 """
 
 from __future__ import annotations
@@ -10,16 +11,21 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
-    "README.md": "index.md",
     "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
 }
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)")
+
+ELSEWHERE = re.compile(
+    r'<(?:(?:script|img|iframe)\b[^>]*\bsrc|link\b[^>]*\brel="?(?:stylesheet|preload|preconnect|icon)\b'
+    r'[^>]*\bhref)="?(?:https?:)?//[^>]*>'
+)
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -44,3 +50,13 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         return f"[{text}]({page_name}{place})" if found else text
 
     return LINK.sub(turned, markdown)
+
+
+def on_post_page(output: str, page: Any, config: Any) -> None:
+    """Stop where a page would load something from elsewhere, such as a font or a script.
+
+    Raises:
+        PluginError: it would.
+    """
+    if found := ELSEWHERE.search(output):
+        raise PluginError(f"{page.file.src_uri}: found {found[0]}; expected what the site brings")

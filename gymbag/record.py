@@ -198,6 +198,8 @@ def record_hdf5(
     >>> gymbag.list_datasets(filename)
     ['CartPole-v1']
     """
+    if not hasattr(env, "observation_space"):
+        raise TypeError(f"env: found {env!r:.80}; expected an environment, or a vector of them")
     if is_vector(env):
         _check_on_error(on_error)
         _check_trigger(episode_trigger)

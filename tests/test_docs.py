@@ -7,6 +7,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import runpy
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ OPTIONAL = {
     "gymbag.formats.torchrl": "torchrl",
 }
 """Modules that are for the users of a package, and that package."""
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+"""The path that a relative link leads to."""
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -46,11 +50,25 @@ def run(page: Path) -> dict[str, Any]:
 
 def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    assert len(blocks(ROOT / "README.md")) >= 5
+    assert len(blocks(ROOT / "README.md")) >= 4
     run(ROOT / "README.md")["store"].close()
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *DOCS], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text("utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_a_package_index_is_given_no_relative_link() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert LINK.search(readme)
+    text = runpy.run_path(str(ROOT / "setup.py"))["without_relative_links"](readme)
+    assert not LINK.search(text)
+    assert "Security (`SECURITY.md`)" in text
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
 def test_the_python_of_the_pages_runs(page: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     run(page)

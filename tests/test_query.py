@@ -589,7 +589,8 @@ MESSAGES = {
     "info.livse > 0": "there is no field 'info.livse'; did you mean 'info.lives'?\n^",
     "step < treshold": "there is no field 'treshold'; did you mean 'threshold'?\n       ^",
     "maxx(step) > 0": "there is no function 'maxx'; did you mean 'max'?\n^",
-    "zzz > 0": "there is no field 'zzz'\n^",
+    "zzz > 0": "there is no field 'zzz', and no parameter\n^",
+    "pose > 0": "there is no field 'pose'; did you mean 'observation.pose'?\n^",
     "max > 0": "max is a function; call it as max(...)\n^",
     "ended == 'é日' and rewrad": "there is no field 'rewrad'; did you mean 'reward'?\n"
     "                   ^",
@@ -779,7 +780,7 @@ def test_powers_and_zero() -> None:
 
 
 def test_a_query_is_text() -> None:
-    with pytest.raises(QueryError, match="a query is a str; found int"):
+    with pytest.raises(QueryError, match="expected a text, such as 'reward > 0'; found int"):
         compile_query(1, CATALOGUE)
 
 

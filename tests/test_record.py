@@ -313,7 +313,7 @@ def test_an_error_of_the_writer_is_raised_once(tmp_path: Path, monkeypatch: Any)
 def test_infos_that_cannot_be_stored_are_said_once_and_the_rest_is_kept(tmp_path: Path) -> None:
     recorder = gymbag.HDF5Recorder(tmp_path / "x.h5", spaces.Discrete(2), spaces.Discrete(2))
     info = {"deep": {"bad": play, "good": [1]}, "n": 3}
-    message = r"info\.deep\[?.*bad.*: a function cannot be stored"
+    message = r"info\.deep\[?.*bad.*: found a value of type function, which cannot be stored"
     with pytest.warns(RecordingWarning, match=message):
         recorder.on_reset(0.0, 0, info)
     recorder.on_step(1.0, 1, 0, 0.0, True, False, {})

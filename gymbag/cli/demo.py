@@ -166,9 +166,8 @@ def say_next(path: Path, chapter: Chapter) -> None:
     print(f"    gymbag info {file}")
     print(f"    gymbag query {file} --name {name} 'reward > 0 and step < 100'")
     if chapter is BREAKOUT:
-        print(
-            f"    gymbag play {file} --name {name} --where 'reward > 0' --limit 1 --gif scored.gif"
-        )
+        print(f"    gymbag play {file} --name {name} --where 'reward > 0' --limit 1")
+        print("    … and with --gif scored.gif, after pip install 'gymbag[gif]'")
     else:
         print(f"    gymbag play {file} --name {name} --where 'episode_return > 50'")
     print("    gymbag record CartPole-v1 -o mine.h5 --episodes 100")

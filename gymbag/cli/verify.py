@@ -38,7 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def show(file: str, report: Report) -> None:
     """Print a report."""
-    about = f"{report.datasets} data sets, {report.episodes:,} episodes, "
+    about = f"{report.datasets} data set{'s' * (report.datasets != 1)}, "
+    about += f"{report.episodes:,} episodes, "
     about += f"{report.chunks:,} chunks of {format_bytes(report.nbytes)}"
     print(f"{file}: {'sound' if report else 'damaged'}: {about}")
     for damage in report.damages:

@@ -201,7 +201,10 @@ def _write_all(sources: Iterable[Source], path: Path, format: Format, strict: bo
         return _add_all(sources, path, format)
     with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         partial = Path(folder) / path.name
-        lost = _add_all(sources, partial, format)
+        try:
+            lost = _add_all(sources, partial, format)
+        except FormatError as error:
+            raise FormatError(str(error).replace(str(partial), str(path))) from error
         if strict and lost:
             raise FormatError(f"{path}: not written, for {format.name} loses: {'; '.join(lost)}")
         if path.exists():

@@ -105,7 +105,7 @@ def parse(text: str, params: Mapping[str, Any]) -> tuple[Node, set[str]]:
         QueryError: The text is no query, or a parameter is not a value.
     """
     if not isinstance(text, str):
-        raise QueryError(f"a query is a str; found {type(text).__name__}")
+        raise QueryError(f"expected a text, such as 'reward > 0'; found {type(text).__name__}")
     if len(text) > MAX_LENGTH:
         message = f"a query has at most {MAX_LENGTH} characters; found {len(text)}"
         raise complaint(text[: MAX_LENGTH + 88], message, MAX_LENGTH)

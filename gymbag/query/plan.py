@@ -211,7 +211,16 @@ class _Checker:
         if name in callable_names:
             return self.fail(f"{name} is a function; call it as {name}(...)", tree.at)
         known = [*self.catalogue.names(), *self.params, *callable_names]
-        return self.fail(message + _did_you_mean(name, known), tree.at)
+        advice = _did_you_mean(name, known) or self._inside(head[0])
+        if not advice and len(head) == 1:
+            advice = ", and no parameter"
+        return self.fail(message + advice, tree.at)
+
+    def _inside(self, key: str | int) -> str:
+        """Return advice for a name without what it is a part of."""
+        found = (n for n in islice(self.catalogue.names(), MOST_NAMES) if n.endswith(f".{key}"))
+        name = next(found, None)
+        return "" if name is None else f"; did you mean {name!r}?"
 
     def item(self, tree: Path, side: Side | None) -> Item:
         field, index = self.lookup(tree, side)

@@ -196,8 +196,8 @@ class InfoEncoder:
                 if (where, type(value)) not in self._said:
                     self._said.add((where, type(value)))
                     warnings.warn(
-                        f"{where}: a {type(value).__qualname__} cannot be stored ({error}) and "
-                        "is left out; the other keys are kept",
+                        f"{where}: found a value of type {type(value).__qualname__}, which "
+                        f"cannot be stored ({error}) and is left out; the other keys are kept",
                         RecordingWarning,
                         stacklevel=2,
                     )

@@ -156,7 +156,7 @@ def _open(path: str) -> tuple[int, bool]:
         return os.open(path, FLAGS | os.O_CREAT, 0o666), False
     except FileNotFoundError:
         folder = os.path.dirname(path) or "."
-        raise NoSuchFile(f"{path}: the folder {folder} does not exist; create it") from None
+        raise NoSuchFile(f"{folder}: this folder does not exist; create it") from None
     except OSError as error:
         raise FileError(f"{path}: cannot be made: {error.strerror}") from error
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gymbag.errors import NotAStore
+from gymbag.errors import NotAStore, UnsupportedSpace
 from gymbag.schema import Schema, jsonable
 from gymbag.schema.info import InfoColumn
 
@@ -38,7 +38,12 @@ class Session:
     def line(self) -> bytes:
         """Return the session as a line of JSON."""
         names = ("start_time", "description", "metadata", "env_spec", "versions")
-        return _line("session", **{name: getattr(self, name) for name in names})
+        try:
+            return _line("session", **{name: getattr(self, name) for name in names})
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"metadata: found {error}; expected what JSON has a place for, and NumPy arrays"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,8 @@ class Meta:
                 ),
                 views=_views(line for line in rest if line["line"] == "view"),
             )
+        except UnsupportedSpace as error:
+            raise NotAStore(f"{where}: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise NotAStore(f"{where}: its description is damaged ({error!r})") from error
 

@@ -70,7 +70,8 @@ class Report:
 
     def __str__(self) -> str:
         found = f"{len(self.damages)} damages" if self.damages else "sound"
-        about = f"{self.datasets} data sets, {self.episodes} episodes, {self.chunks} chunks"
+        sets = f"{self.datasets} data set{'s' * (self.datasets != 1)}"
+        about = f"{sets}, {self.episodes} episodes, {self.chunks} chunks"
         lines = [f"{self.filename}: {found}; {about}", *map(str, self.damages), *self.notes]
         return "\n".join(lines)
 
