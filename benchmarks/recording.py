@@ -5,7 +5,7 @@
 
 Each repetition runs every recorder once, in random order, each in a process of its own, on the
 same seed and the same random actions. The result goes to ``results/recording.json``, from which
-`benchmarks.table` makes tables. What is not installed is left out and named:
+`benchmarks.table` makes the table of the README. What is not installed is left out and named:
 ``--gymbag-0.4.9`` installs the recorder of 2017, ``--gym-recording PATH`` says where the
 original gym_recording lies.
 

@@ -65,16 +65,6 @@ def recorder_cells(figure: dict[str, Any]) -> list[str]:
     ]
 
 
-def cost(results: Results) -> str:
-    """Return what recording each environment costs, and no more."""
-    rows = [
-        [f"`{f['environment']}`", ratio(f["wall_ratio"]), number(f["bytes_per_step"])]
-        for f in results["figures"]
-        if f["recorder"] == OWN
-    ]
-    return table(("", "time / unrecorded", "bytes a step"), rows)
-
-
 def suite(results: Results) -> str:
     """Return a table for each question and one for the files of each data set."""
     rows = {file["data"]: file["rows"] for file in results["files"]}
@@ -151,7 +141,6 @@ def drawing(reading: Results, asking: Results) -> str:
 
 SECTIONS: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
     "recording": (recording, ("recording",)),
-    "cost": (cost, ("recording",)),
     "vectors": (recording, ("vectors",)),
     "reading": (suite, ("reading",)),
     "asking": (suite, ("asking",)),

@@ -245,13 +245,6 @@ def test_the_table_is_kept_in_a_document(results: dict[str, Any], tmp_path: Path
         assert f"| {figure['recorder']} | {median} " in text
 
 
-def test_the_readmes_table_has_a_line_for_each_environment(results: dict[str, Any]) -> None:
-    head, rule, *lines = sections.cost(results).splitlines()
-    environments = dict.fromkeys(f"`{figure['environment']}`" for figure in results["figures"])
-    assert [line.split(" | ")[0].removeprefix("| ") for line in lines] == list(environments)
-    assert head.count("|") == rule.count("|") == lines[0].count("|")
-
-
 def test_a_section_without_results_stays_as_it_is() -> None:
     begin, end = table.marks("growth")
     document = f"before\n{begin}\nold\n{end}\nafter\n"
