@@ -50,7 +50,7 @@ PURE = {
     "mismatch",
 }
 IMPURE = {"tables", "blosc2", "os", "io", "pathlib", "time", "random", "threading", "logging"}
-EXTRAS = {"PIL", "ale_py", "av", "gym", "h5py", "pandas", "polars", "pyarrow", "shtab"}
+EXTRAS = {"PIL", "ale_py", "av", "gym", "h5py", "pandas", "polars", "pyarrow", "pygame", "shtab"}
 """Only these may be imported inside a function: what is not installed, or prints a notice."""
 
 
