@@ -15,7 +15,7 @@ LAYERS = [
     ["cli"],
     ["__init__"],
     ["playback_vector"],
-    ["card", "formats", "playback", "resimulate", "torch"],
+    ["card", "formats", "playback", "plot", "resimulate", "torch"],
     ["compare", "generate", "record", "summary"],
     ["hdf5_reader", "trigger", "vector", "views"],
     ["held"],
@@ -30,7 +30,7 @@ LAYERS = [
     ["storage"],
     ["catalogue", "episode", "mismatch"],
     ["query", "schema"],
-    ["batches", "divergence", "images", "steps"],
+    ["batches", "bins", "divergence", "images", "steps"],
     ["errors", "version"],
 ]
 """Each line imports only lines below it; the names in a line do not import each other."""
@@ -39,6 +39,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 PURE = {
     "batches",
+    "bins",
     "divergence",
     "errors",
     "images",
@@ -50,7 +51,19 @@ PURE = {
     "mismatch",
 }
 IMPURE = {"tables", "blosc2", "os", "io", "pathlib", "time", "random", "threading", "logging"}
-EXTRAS = {"PIL", "ale_py", "av", "gym", "h5py", "pandas", "polars", "pyarrow", "pygame", "shtab"}
+EXTRAS = {
+    "PIL",
+    "ale_py",
+    "av",
+    "gym",
+    "h5py",
+    "matplotlib",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "pygame",
+    "shtab",
+}
 """Only these may be imported inside a function: what is not installed, or prints a notice."""
 
 
