@@ -105,7 +105,9 @@ def in_a_terminal(*arguments: str, interrupt: bool = False) -> tuple[int, str]:
     ours, theirs = pty.openpty()
     environ = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": "80"}
     environ |= {"LINES": "24"}
-    environ.pop("NO_COLOR", None)
+    # Unbuffered, Python drops the rest of a text whose writing a signal interrupts.
+    for name in ("NO_COLOR", "PYTHONUNBUFFERED"):
+        environ.pop(name, None)
     command = [sys.executable, "-m", "gymbag", *arguments]
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environ) as process:
         os.close(theirs)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -17,9 +19,12 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
+from gymbag.cli.environments import polite_interrupt
 from gymbag.errors import GymbagError
 
 UPPER_HALF = "▀"
+NAP = 0.05
+"""Seconds until Ctrl-C is noticed, at most."""
 SHARPNESS = 4
 """Of so many pixels in a row, at least, is each shown one the mean."""
 
@@ -52,6 +57,8 @@ class Terminal:
         self._live = Live(
             console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop"
         )
+        self._open = ExitStack()
+        self._interrupted: Callable[[], bool] = lambda: False
         self._pause = 1 / fps
         self._due = 0.0
         self._frames = 0
@@ -61,13 +68,17 @@ class Terminal:
 
         Raises:
             GymbagError: the observations are no images.
+            KeyboardInterrupt: Ctrl-C was pressed; no frame is left half drawn.
         """
         if frame is None:
             raise GymbagError(
                 "--terminal: the observations hold no image; leave it out to print a line for each "
                 "episode, or see the numbers: gymbag query FILE 'episode == 0'"
             )
-        time.sleep(max(0.0, self._due - time.monotonic()))
+        while (left := self._due - time.monotonic()) > 0 and not self._interrupted():
+            time.sleep(min(left, NAP))
+        if self._interrupted():
+            raise KeyboardInterrupt
         self._due = max(self._due, time.monotonic()) + self._pause
         self._live.update(_Shown(frame, status), refresh=True)
         self._frames += 1
@@ -77,11 +88,12 @@ class Terminal:
         return f"{self._frames:,} frame{'s' * (self._frames != 1)} shown"
 
     def __enter__(self) -> Terminal:
-        self._live.start()
+        self._interrupted = self._open.enter_context(polite_interrupt())
+        self._open.enter_context(self._live)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._live.stop()
+        self._open.close()
 
 
 class _Shown:
