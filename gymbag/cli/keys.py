@@ -130,12 +130,12 @@ def _their_codes(keys: Hashable) -> frozenset[int]:
 
 
 def _as_action(space: gymnasium.Space[Any], value: Any) -> Any:
+    arrays = isinstance(space, Box | MultiBinary | MultiDiscrete)
     try:
-        action = value
-        if isinstance(space, Box | MultiBinary | MultiDiscrete):
-            action = np.asarray(value, space.dtype)
+        action = np.asarray(value, space.dtype) if arrays else value
         if space.contains(action):
             return action
     except (TypeError, ValueError):
         pass
-    raise GymbagError(f"--keys: {value!r} is no action of {space}")
+    like = f"; expected a list of the shape {space.shape}" if arrays else ""
+    raise GymbagError(f"--keys: {value!r} is no action of {space}{like}")
