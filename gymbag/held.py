@@ -20,6 +20,8 @@ from gymbag.store import Store
 
 MOST_BYTES = 64 << 20
 """What the rows of an episode may take in memory, about; a longer one goes to a file."""
+ROW_BYTES = 600
+"""What Python takes for a row beside its numbers, about, with a few entries of info."""
 
 
 class HeldRecorder(Recorder):
@@ -51,8 +53,8 @@ class HeldRecorder(Recorder):
         self._rows = 0
         self._most_rows = math.inf
         if spaces is not None:
-            row = Schema.from_spaces(*spaces).row_nbytes
-            self._most_rows = max(2, most_bytes // max(1, row))
+            row = Schema.from_spaces(*spaces).row_nbytes + ROW_BYTES
+            self._most_rows = max(2, most_bytes // row)
 
     def on_reset(
         self,

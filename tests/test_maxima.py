@@ -172,7 +172,7 @@ def test_a_long_episode_is_in_a_file_that_goes(tmp_path: Path, monkeypatch: Any)
     (tmp_path / "temporary").mkdir()
     target = ListRecorder()
     recorder = HeldRecorder(
-        target, lambda _: True, (Scripted.observation_space, Scripted.action_space), 1000
+        target, lambda _: True, (Scripted.observation_space, Scripted.action_space), 10_000
     )
     recorder.on_reset(0.0, np.zeros(2), {}, seed=4, options={"a": 1})
     sizes = []
@@ -194,7 +194,7 @@ import gymbag, numpy as np
 from gymnasium.spaces import Box, Discrete
 from gymbag.held import HeldRecorder
 spaces = Box(0, 255, (9,), np.uint8), Discrete(2)
-recorder = HeldRecorder(gymbag.HDF5Recorder("x.h5", *spaces), lambda _: True, spaces, 100)
+recorder = HeldRecorder(gymbag.HDF5Recorder("x.h5", *spaces), lambda _: True, spaces, 5000)
 recorder.on_reset(0.0, np.zeros(9, np.uint8), {})
 for _ in range(20):
     recorder.on_step(0.0, np.zeros(9, np.uint8), 1, 1.0, False, False, {})
