@@ -59,7 +59,7 @@ from gymbag.storage.meta import View
 from gymbag.storage.repack import delete_dataset, delete_episodes, repack
 from gymbag.storage.verify import verify
 from gymbag.store import Store, open
-from gymbag.trigger import TriggeredRecorder, bernoulli, every
+from gymbag.trigger import TriggeredRecorder, bernoulli, every, maxima
 from gymbag.version import __version__
 from gymbag.views import remove_view, save_view
 
@@ -113,6 +113,7 @@ __all__ = [
     "generate_random",
     "get_actions",
     "list_datasets",
+    "maxima",
     "merge",
     "null_sample",
     "open",

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from time import time as now
 from typing import Any, Literal
 
@@ -14,7 +14,15 @@ from gymnasium.utils import RecordConstructorArgs
 
 from gymbag.hdf5 import Durability, HDF5Recorder
 from gymbag.recorder import Recorder
-from gymbag.trigger import Trigger, TriggeredRecorder
+from gymbag.steps import Ended
+from gymbag.trigger import (
+    Trigger,
+    TriggeredRecorder,
+    bernoulli,
+    decides_at_the_end,
+    every,
+    maxima,
+)
 from gymbag.vector import is_vector, record_vector
 from gymbag.wrapper import Recording
 
@@ -139,10 +147,13 @@ class RecordHDF5(RecordEnv):
             metadata=metadata,
             env_spec=spec_json(spec),
             compression=compression,
-            durability=durability,
+            durability=_settle(durability, episode_trigger),
             start_time=now(),
         )
-        return recorder if episode_trigger is None else TriggeredRecorder(recorder, episode_trigger)
+        if episode_trigger is None:
+            return recorder
+        spaces = env.observation_space, env.action_space
+        return TriggeredRecorder(recorder, episode_trigger, spaces)
 
 
 def record_hdf5(
@@ -183,6 +194,9 @@ def record_hdf5(
         episode_trigger: a function of the number of an episode, from 0, that says at its reset
             whether to record it, as of Gymnasium's `RecordVideo`: `gymbag.every(10)`,
             `gymbag.bernoulli(0.1)` or your own. Each lane of a vector counts for itself.
+            `gymbag.maxima()` keeps the episodes whose return is higher than all before; that is
+            known only at the end, so there an episode is safe once it has ended, and not before.
+            A trigger of your own decides at the end if it has a method ``keep(episode)``.
 
     Raises:
         UnsupportedSpace: nobody has said how to store one of the spaces.
@@ -214,12 +228,17 @@ def record_hdf5(
             metadata=metadata,
             env_spec=spec_json(spec),
             compression=compression,
-            durability=durability,
+            durability=_settle(durability, episode_trigger),
             on_error=on_error,
             start_time=now(),
         )
         if episode_trigger is not None:
-            wrapper.recorders = [TriggeredRecorder(r, episode_trigger) for r in wrapper.recorders]
+            spaces = env.single_observation_space, env.single_action_space
+            wrapper.recorders = [
+                TriggeredRecorder(recorder, episode_trigger, spaces)
+                for recorder in wrapper.recorders
+            ]
+            wrapper._close = partial(_end_and_close, wrapper.recorders, wrapper._close)
         return wrapper  # type: ignore[no-any-return]
     return RecordHDF5(
         env,
@@ -240,11 +259,25 @@ def _check_on_error(on_error: str) -> None:
 
 
 def _check_trigger(trigger: Any) -> None:
-    if trigger is not None and not callable(trigger):
+    if trigger in (every, bernoulli, maxima) or not (trigger is None or callable(trigger)):
         raise TypeError(
             f"episode_trigger: found {trigger!r:.80}; expected a function of the episode's number, "
-            "such as gymbag.every(10)"
+            "such as gymbag.every(10) or gymbag.maxima()"
         )
+
+
+def _settle(durability: Durability, trigger: Trigger | None) -> Durability:
+    """Return the durability that keeps the promise: what is held back comes all at once."""
+    return "episode" if durability == "step" and decides_at_the_end(trigger) else durability
+
+
+def _end_and_close(recorders: Sequence[Recorder], close: Callable[[], None]) -> None:
+    """End what is held back, before the recorders that it goes to are closed."""
+    try:
+        for recorder in recorders:
+            recorder.on_end(Ended.CLOSED)
+    finally:
+        close()
 
 
 def spec_json(spec: Any) -> str | None:

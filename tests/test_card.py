@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gymbag
+from gymbag import bins
 from gymbag.card import plots
 from gymbag.card.text import escape
 from gymbag.cli import main
@@ -159,9 +160,9 @@ def test_any_numbers_are_drawn_within_the_plot(values: list[float]) -> None:
                     assert -1 <= float(element.get(name, 0)) <= plots.WIDTH + 1
                 for name in ("y", "y1", "y2", "cy"):
                     assert -1 <= float(element.get(name, 0)) <= plots.HEIGHT + 1
-    found = plots.drawable(values)
+    found = bins.drawable(values)
     if len(found):
-        edges, counts = plots.bins(found)
+        edges, counts = bins.bins(found)
         assert counts.sum() == len(found)
         assert len(counts) <= plots.BINS + 2
         assert np.all(np.diff(edges) > 0)

@@ -15,10 +15,11 @@ LAYERS = [
     ["cli"],
     ["__init__"],
     ["playback_vector"],
-    ["card", "formats", "playback", "resimulate", "torch"],
+    ["card", "formats", "playback", "plot", "resimulate", "torch"],
     ["compare", "generate", "record", "summary"],
-    ["hdf5_reader", "vector", "views"],
-    ["hdf5", "memory", "store", "trigger", "wrapper"],
+    ["hdf5_reader", "trigger", "vector", "views"],
+    ["held"],
+    ["hdf5", "memory", "store", "wrapper"],
     ["recorder"],
     ["selection"],
     ["conditions", "segments", "statistics", "transitions", "windows"],
@@ -29,7 +30,7 @@ LAYERS = [
     ["storage"],
     ["catalogue", "episode", "mismatch"],
     ["query", "schema"],
-    ["batches", "divergence", "images", "steps"],
+    ["batches", "bins", "divergence", "images", "steps"],
     ["errors", "version"],
 ]
 """Each line imports only lines below it; the names in a line do not import each other."""
@@ -38,6 +39,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 PURE = {
     "batches",
+    "bins",
     "divergence",
     "errors",
     "images",
@@ -49,7 +51,19 @@ PURE = {
     "mismatch",
 }
 IMPURE = {"tables", "blosc2", "os", "io", "pathlib", "time", "random", "threading", "logging"}
-EXTRAS = {"PIL", "ale_py", "av", "gym", "h5py", "pandas", "polars", "pyarrow", "shtab"}
+EXTRAS = {
+    "PIL",
+    "ale_py",
+    "av",
+    "gym",
+    "h5py",
+    "matplotlib",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "pygame",
+    "shtab",
+}
 """Only these may be imported inside a function: what is not installed, or prints a notice."""
 
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from gymbag.bins import drawable
 from gymbag.card.facts import Facts, Frame, Named
 from gymbag.card.look import STYLE
-from gymbag.card.plots import curve, drawable, histogram, shares
+from gymbag.card.plots import curve, histogram, shares
 from gymbag.card.text import escape, number, plural
 from gymbag.storage.meta import Session
 from gymbag.version import __version__

@@ -7,10 +7,12 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from typing import Any
 
-from gymbag.cli.arguments import Subparsers, add_command, add_name, count
+from gymbag.cli.arguments import Subparsers, add_command, add_name, ask, count
+from gymbag.cli.terminal import Terminal
 from gymbag.cli.video import Video
 from gymbag.errors import GymbagError
 from gymbag.playback import PlaybackEnv
@@ -36,6 +38,7 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "gymbag play cartpole.h5 --where 'episode_return > 50'",
         "gymbag play atari.h5 --where 'reward > 0' --limit 1 --gif scored.gif",
         "gymbag play atari.h5 --limit 3 --video three.mp4 --fps 60",
+        "gymbag play atari.h5 --where 'reward > 0' --segments --terminal",
         "gymbag play cartpole.h5 --where 'observation[2] > 0.1' --segments",
     )
     parser.add_argument("file", metavar="FILE", help="recorded by gymbag")
@@ -54,6 +57,9 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--video", metavar="OUT", help="write all images as a video, such as out.mp4"
     )
     parser.add_argument(
+        "--terminal", action="store_true", help="show the images here, in the terminal"
+    )
+    parser.add_argument(
         "--fps",
         type=count,
         default=FPS,
@@ -64,22 +70,24 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Play."""
-    outputs: list[Frames | Video] = []
+    outputs: list[Frames | Terminal | Video] = []
     if arguments.gif is not None:
         outputs.append(Frames(arguments.gif))
     if arguments.video is not None:
         outputs.append(Video(arguments.video, arguments.fps))
-    with Store(arguments.file, arguments.name) as store:
-        selection = store.where(arguments.where)
+    with ExitStack() as stack, Store(arguments.file, arguments.name) as store:
+        selection = ask(store, arguments.where)
         env = PlaybackEnv(
             selection,
             segments=arguments.segments,
-            render_mode="rgb_array" if outputs else None,
+            render_mode="rgb_array" if outputs or arguments.terminal else None,
         )
         labels = name_segments(selection) if arguments.segments else name_episodes(selection)
+        if arguments.terminal:
+            outputs.append(stack.enter_context(Terminal(arguments.fps)))
         played = 0
         for label in islice(labels, arguments.limit):
-            print(f"{label}: {play(env, outputs)}")
+            print(f"{label}: {play(env, outputs, label)}")
             played += 1
     if not played:
         print("nothing to play", file=sys.stderr)
@@ -103,18 +111,20 @@ def name_segments(selection: Selection) -> Iterator[str]:
     )
 
 
-def play(env: PlaybackEnv, outputs: Sequence[Frames | Video]) -> str:
-    """Play the next episode; return a line about it."""
+def play(env: PlaybackEnv, outputs: Sequence[Frames | Terminal | Video], label: str) -> str:
+    """Play the next episode, of which a label says where it is; return a line about it."""
     env.reset()
     total, done = 0.0, False
-    for output in outputs:
-        output.add(env.render())
-    while not done:
+    status = label
+    while True:
+        for output in outputs:
+            output.add(env.render(), status)
+        if done:
+            break
         _, reward, terminated, truncated, _ = env.step(None)
         total += reward
         done = terminated or truncated
-        for output in outputs:
-            output.add(env.render())
+        status = f"{label}, step {env.step_num:,}, reward {reward:g}, return {total:g}"
     end = "terminated" if terminated else "truncated"
     return f"{env.step_num:,} step{'s' * (env.step_num != 1)}, return {total:g}, {end}"
 
@@ -136,7 +146,7 @@ class Frames:
         self._images: list[Any] = []
         self._seen = 0
 
-    def add(self, frame: Any) -> None:
+    def add(self, frame: Any, status: str = "") -> None:
         """Keep a frame, if there is room.
 
         Raises:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from gymbag.cli.arguments import Subparsers, add_command, count
 from gymbag.cli.environments import make, polite_interrupt, random_steps
+from gymbag.cli.human import Game, make_shown
+from gymbag.cli.keys import keys_argument
 from gymbag.cli.output import format_bytes, progress
+from gymbag.errors import GymbagError
 from gymbag.record import record_hdf5
 from gymbag.storage.compression import POLICIES
 
@@ -27,6 +30,8 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "gymbag record CartPole-v1 -o cartpole.h5 --episodes 100",
         "gymbag record ALE/Breakout-v5 -o atari.h5 --steps 5000 --seed 7 --compression small",
         "gymbag record my_package:MyEnv-v0 -o mine.h5 --description 'before the fix'",
+        "gymbag record CartPole-v1 -o me.h5 --human --fps 15",
+        "gymbag record FrozenLake-v1 -o me.h5 --human --keys 'a=0,s=1,d=2,w=3' --episodes 5",
     )
     parser.add_argument("env", metavar="ENV_ID", help="its id, as for gymnasium.make")
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="where to")
@@ -34,12 +39,27 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--episodes",
         metavar="N",
         type=count,
-        help=f"how many; {EPISODES} if --steps is not given either",
+        help=f"how many; {EPISODES} if --steps is not given either, and with --human any number",
     )
     parser.add_argument(
         "--steps", metavar="N", type=count, help="stop after as many, even inside an episode"
     )
     parser.add_argument("--policy", choices=["random"], default="random", help="who acts")
+    parser.add_argument(
+        "--human", action="store_true", help="you act: a window opens, and you play with the keys"
+    )
+    parser.add_argument(
+        "--keys",
+        metavar="KEY=ACTION,...",
+        type=keys_argument,
+        help="which do what, such as a=0,d=1,a+d=2,none=0; without none it waits for a key",
+    )
+    parser.add_argument(
+        "--fps",
+        metavar="N",
+        type=count,
+        help="steps a second; as the environment says if not given",
+    )
     parser.add_argument(
         "--seed",
         metavar="S",
@@ -54,20 +74,35 @@ def add(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Record."""
+    human: bool = arguments.human
+    if not human and (arguments.keys or arguments.fps):
+        raise GymbagError("--keys, --fps: they are for --human")
     most_steps = arguments.steps or math.inf
-    most_episodes = arguments.episodes or (math.inf if arguments.steps else EPISODES)
+    most_episodes = arguments.episodes or (math.inf if arguments.steps or human else EPISODES)
     steps = episodes = 0
+    ended = True
+    bare = make_shown(arguments.env) if human else make(arguments.env)
+    game = Game(bare, arguments.keys, arguments.fps) if human else None
     env = record_hdf5(
-        make(arguments.env),
+        bare,
         arguments.output,
         arguments.description,
         name=arguments.name,
+        metadata={"policy": "human"} if human else None,
         compression=arguments.compression,
     )
+    if game is not None:
+        game.explain()
     with env, polite_interrupt() as interrupted, progress() as bars:
         by_steps = arguments.steps and not arguments.episodes
-        bar = bars.add_task(arguments.env, total=most_steps if by_steps else most_episodes)
-        for ended in random_steps(env, arguments.seed):
+        most = most_steps if by_steps else most_episodes
+        bar = bars.add_task(arguments.env, total=None if most == math.inf else most)
+        acted = (
+            random_steps(env, arguments.seed)
+            if game is None
+            else game.steps(env, arguments.seed, interrupted)
+        )
+        for ended in acted:
             steps += 1
             episodes += ended
             if by_steps or ended:

@@ -31,7 +31,7 @@ class Video:
         self._frames = 0
         self._shape: tuple[int, ...] = ()
 
-    def add(self, frame: Any) -> None:
+    def add(self, frame: Any, status: str = "") -> None:
         """Write a frame.
 
         Raises:
