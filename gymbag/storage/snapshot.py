@@ -163,10 +163,21 @@ class StoredColumn:
         size = self.spec.chunk_rows
         values = np.empty((stop - start, *self.spec.shape), self.spec.dtype)
         for number in range(start // size, -(-stop // size)):
-            first = max(start, number * size)
-            part = self.load(number)[first - number * size : stop - number * size]
-            values[first - start : first - start + len(part)] = part
+            first, last = max(start, number * size), min(stop, (number + 1) * size)
+            place = values[first - start : last - start]
+            if not (len(place) == size and self._unpack_into(place, number)):
+                place[:] = self.load(number)[first - number * size : last - number * size]
         return values
+
+    def _unpack_into(self, place: NDArray[Any], number: int) -> bool:
+        """Unpack a chunk to its place, if it is in one sound piece; `load` tells all."""
+        packed = self.packed(number)
+        try:
+            if packed is not None:
+                unpack(packed, self.spec.dtype, self.spec.chunk_shape, place)
+        except Damaged:
+            return False
+        return packed is not None
 
     def where(self, number: int) -> str:
         """Return which rows a chunk holds, for messages."""
