@@ -48,6 +48,7 @@ def resimulate(
     infos: bool = False,
     unseeded: bool = False,
     episodes: Collection[int] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Resimulation:
     """Run an environment with the recorded seeds, options and actions, and compare.
 
@@ -67,6 +68,7 @@ def resimulate(
         unseeded: check episodes that follow from no seed, too: the environment knows no chance,
             or `make_env` seeds it as it was when it was recorded.
         episodes: the numbers of those to check; all if None.
+        progress: is called with how many episodes are done.
 
     Raises:
         CompareError: this is no recording, or `make_env` makes no environment; or the
@@ -86,12 +88,16 @@ def resimulate(
         with warnings.catch_warnings():
             # What does not fit a space exactly was said when it was recorded.
             warnings.simplefilter("ignore", RecordingWarning)
-            found = tuple(_check(simulation, source, unseeded, episodes))
+            found: list[CheckedEpisode] = []
+            for episode in _check(simulation, source, unseeded, episodes):
+                found.append(episode)
+                if progress is not None:
+                    progress(len(found))
         failed = [episode for episode in found if episode.divergence is not None]
         notes = tuple(_reasons(source, simulation.env, failed)) if failed else ()
     finally:
         getattr(simulation.env, "close", lambda: None)()
-    return Resimulation(found, simulation.errors, notes)
+    return Resimulation(tuple(found), simulation.errors, notes)
 
 
 def _made_by(make_env: Any) -> Any:

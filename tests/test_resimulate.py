@@ -124,8 +124,10 @@ def why_not(found: Resimulation) -> list[str]:
 
 def test_episodes_without_a_seed_follow_from_those_before(tmp_path: Path) -> None:
     assert [episode.ended.value for episode in GOOD.episodes][1] == "reset"
-    found = resimulate(GOOD, Walk)
+    told: list[int] = []
+    found = resimulate(GOOD, Walk, progress=told.append)
     assert found
+    assert told == [1, 2, 3, 4, 5]
     assert [bool(episode) for episode in found.episodes] == [True] * 5
     assert [episode.rows for episode in found.episodes] == [6, 3, 6, 6, 6]
     assert "5 equal, 0 diverged" in str(found)

@@ -12,7 +12,7 @@ from typing import Any
 
 from gymbag.cli.arguments import Subparsers, add_command, add_name, parameter
 from gymbag.cli.environments import find_maker
-from gymbag.cli.output import to_json
+from gymbag.cli.output import progress, to_json
 from gymbag.cli.sources import open_source
 from gymbag.errors import GymbagError
 from gymbag.resimulate import resimulate
@@ -80,6 +80,10 @@ def run(arguments: argparse.Namespace) -> int:
         source = stack.enter_context(open_source(arguments.file, arguments.name))
         if arguments.env is None:
             raise GymbagError(which_env(source, arguments.file))
+        episodes = chosen(source, arguments.where)
+        every = getattr(source, "episodes", None) if episodes is None else episodes
+        bars = stack.enter_context(progress())
+        bar = bars.add_task("checking episodes", total=None if every is None else len(every))
         result = resimulate(
             source,
             partial(find_maker(arguments.env), **dict(arguments.param)),
@@ -87,7 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
             relative_tolerance=arguments.relative_tolerance,
             infos=arguments.infos,
             unseeded=arguments.unseeded,
-            episodes=chosen(source, arguments.where),
+            episodes=episodes,
+            progress=lambda done: bars.update(bar, completed=done),
         )
     print(to_json(result.to_json()) if arguments.json else result)
     return 0 if result else 1
