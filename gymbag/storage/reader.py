@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -249,13 +249,17 @@ class DatasetReader(Reader):
         """Take entries of one chunk of an array, of which only those blocks are unpacked."""
         stored = self._column(leaf)
         size = stored.spec.part_rows
-        packed = None if size == stored.spec.chunk_rows else stored.packed(number)
-        if packed is None:
+        if size == stored.spec.chunk_rows:
             _spread(self._chunk(leaf, number), wanted, out, places)
             return
 
+        @cache
+        def packed() -> memoryview | None:
+            return stored.packed(number)  # which is read only if a block is not here
+
         def load(first: int, values: NDArray[Any]) -> NDArray[Any]:
-            if not unpack_blocks(packed, first, len(values) // size, values):
+            chunk = packed()
+            if chunk is None or not unpack_blocks(chunk, first, len(values) // size, values):
                 values[:] = self._chunk(leaf, number)[first * size :][: len(values)]
             return values
 
