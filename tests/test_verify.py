@@ -140,3 +140,29 @@ def test_the_command_says_sound_damaged_or_neither(
         2 * CHUNK_ROWS - 1,
     )
     assert main(["verify", str(tmp_path / "none.h5")]) == 2
+
+
+@pytest.mark.parametrize("how", ["cut off", "damaged"])
+def test_what_is_appended_to_without_an_index_has_checksums_again(
+    good: Path, tmp_path: Path, how: str
+) -> None:
+    path = tmp_path / "x.h5"
+    path.write_bytes(good.read_bytes())
+    if how == "cut off":
+        with h5py.File(path, "r+") as file:
+            file.attrs["note"] = "by another program"
+    else:
+        flip(path, path, [index_of(path).end + 100])
+    with gymbag.open(path, NAME) as store:
+        before = store["reward"]
+    recorder = gymbag.HDF5Recorder(path, Box(0, 1, (3,)), Discrete(2), "another")
+    recorder.on_reset(0, np.zeros(3, "f4"), {})
+    recorder.on_step(1, np.zeros(3, "f4"), 1, 1.0, True, False, {})
+    recorder.on_close()
+    gymbag.save_view(path, "rewarded", "reward > 0", name="plain")
+    assert gymbag.verify(path)
+    with gymbag.open(path, NAME) as store:
+        assert np.array_equal(store["reward"], before, equal_nan=True)
+    place = next(p for p in places(path) if p.path == "/plain/observation" and not p.number)
+    flip(path, path, [place.offset + place.size // 2])
+    assert [d.column for d in gymbag.verify(path).damages] == ["observation"]

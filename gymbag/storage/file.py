@@ -41,6 +41,7 @@ from gymbag.storage.footer import (
 from gymbag.storage.foreign import check_before_writing, note_sound
 from gymbag.storage.frames import Compressor
 from gymbag.storage.log import Kind, LogWriter
+from gymbag.storage.mend import with_all_checksums
 from gymbag.storage.merge import Notes, new_frames, write_index
 from gymbag.storage.snapshot import Snapshot
 
@@ -102,6 +103,10 @@ class StepFile:
         sequence = max(snapshot.contents.sequence, snapshot.footer.sequence)
         self._log = LogWriter(self.filename + log.SUFFIX, self._locked, log.HEADER_BYTES, sequence)
         self._footer = snapshot.footer
+        if not snapshot.checked:
+            # Another program cut the index off, or damaged it: of chunks that stay, the next one
+            # has to have checksums again.
+            self._footer = with_all_checksums(self._descriptor, snapshot.footer)
         self._outside = 0
         self._due = CHECKPOINT_BYTES
         self.known.update(path.rpartition("/")[0] for path in snapshot.columns)

@@ -65,6 +65,16 @@ def ruins_of_index(descriptor: int, end: int) -> bytes:
     return disk.read_at(descriptor, max(0, min(MOST_INDEX, size - end)), end)
 
 
+def with_all_checksums(descriptor: int, footer: Footer) -> Footer:
+    """Return an index that was made without checksums, with those of all chunks."""
+    ruins = ruins_of_index(descriptor, footer.end)
+    columns = {
+        path: with_checksums(descriptor, column, ruins)[0]
+        for path, column in footer.columns.items()
+    }
+    return replace(footer, columns=columns)
+
+
 def with_checksums(
     descriptor: int, column: IndexedColumn, ruins: bytes
 ) -> tuple[IndexedColumn, int]:
