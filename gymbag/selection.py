@@ -39,7 +39,7 @@ class Selection:
         self._ends: tuple[int, Rows] = 0, np.empty(0, np.int64)
         self.name = name
 
-    def where(self, text: str, **params: Any) -> Selection:
+    def where(self, text: str, /, **params: Any) -> Selection:
         """Select those of the rows of which a question holds.
 
         Args:

@@ -88,7 +88,7 @@ class Store:
         self.filename = self._reader.filename
         self.name = self._reader.meta.name
 
-    def where(self, text: str, **params: Any) -> Selection:
+    def where(self, text: str, /, **params: Any) -> Selection:
         """Select the rows of which a question holds; nothing is read before they are used.
 
         Args:

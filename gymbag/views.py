@@ -55,7 +55,11 @@ def save_view(
     reward > t 9
     """
     saved = View(view, question, dict(params or {}))
-    if not view.isprintable() or not 0 < len(view.strip()) <= LONGEST_NAME:
+    if (
+        not isinstance(view, str)
+        or not view.isprintable()
+        or not 0 < len(view.strip()) <= LONGEST_NAME
+    ):
         raise ValueError(f"view {view!r:.200}: expected 1 to {LONGEST_NAME} printable signs")
     with Store(filename, name) as store:
         store.where(question, **saved.parameters)

@@ -20,6 +20,7 @@ import gymbag
 from gymbag.cli import main
 from gymbag.errors import FileBusy, NoSuchDataset, NoSuchFile, NoSuchView, RecordingWarning
 from gymbag.storage import file
+from gymbag.storage.meta import View
 from gymbag.storage.views import append_lines
 from tests import format_reader
 from tests.crash import Folder, Trace, Way, watched
@@ -117,18 +118,23 @@ def test_views_stay_whatever_is_done_to_a_file(path: Path, tmp_path: Path) -> No
     record(path)
     gymbag.delete_episodes(path, "x", [1])
     gymbag.repack(path, compression="small")
-    rescued, merged, other = (tmp_path / f"{name}.h5" for name in ("rescued", "merged", "other"))
+    names = ("rescued", "merged", "other", "converted")
+    rescued, merged, other, converted = (tmp_path / f"{name}.h5" for name in names)
     gymbag.rescue(path, rescued)
+    assert gymbag.convert(path, converted) == []
+    assert gymbag.convert(path, tmp_path / "x.npz") == ["views: not kept by this format"]
     gymbag.save_view(record(other), "late", "step > 4")
+    for file_of_it in (path, other):
+        gymbag.save_view(file_of_it, "same", "step in v", {"v": np.arange(3)})
     gymbag.save_view(other, "early", "step < 2")
     result = gymbag.merge([path, other], merged)
-    assert [note for note in result.notes if "'late'" in note]
-    for one, count in ((path, 10), (rescued, 10), (merged, 16)):
+    assert ["'late'" in note for note in result.notes] == [True]
+    for one, count in ((path, 10), (rescued, 10), (converted, 10), (merged, 16)):
         with gymbag.open(one) as store:
             assert len(store.view("late")) == count
     with gymbag.open(merged) as store, gymbag.open([path, other]) as both:
         assert len(store.view("early")) == len(both.view("early")) == 16
-        assert both.views == store.views
+        assert list(both.views) == list(store.views)
 
 
 def test_nobody_is_disturbed_who_records(path: Path) -> None:
@@ -165,6 +171,12 @@ def test_all_lanes_of_a_vector_have_one(tmp_path: Path) -> None:
 
 
 HOSTILE = [
+    b'{"line": "view", "name": "m", "question": "reward > 0", "parameters": {"$type": "x"}}',
+    b'{"line": "view", "name": "m", "quest',
+    b'{"line": "view", "name": "m", "question": "reward > 0", "parameters": %s}'
+    % (b'{"a": ' * 9999 + b"1" + b"}" * 9999),
+    b'{"line": "view", "name": "self", "question": "reward > self", "parameters": {"self": 1}}',
+    b'{"line": "view", "name": "text", "question": "reward > text", "parameters": {"text": 1}}',
     b'{"line": "view"}',
     b'{"line": "view", "name": 3, "question": "reward > 0", "parameters": {}}',
     b'{"line": "view", "name": "n", "question": 3, "parameters": {}}',
@@ -180,8 +192,9 @@ def test_a_hostile_view_costs_nothing_but_itself(path: Path) -> None:
     gymbag.save_view(path, "good", "reward > 1")
     append_lines(path, {"x": b"\n".join(HOSTILE) + b"\n"})
     with gymbag.open(path) as store:
-        assert sorted(store.views) == ["good", "q", "r", "s", "t"]
-        assert len(store.view("good")) == 9
+        assert sorted(store.views) == ["good", "q", "r", "s", "self", "t", "text"]
+        for name in ("good", "self", "text"):
+            assert len(store.view(name)) == 9
         for name in "qrst":
             with pytest.raises(gymbag.QueryError, match=f"view '{name}'"):
                 store.view(name)
@@ -233,5 +246,8 @@ def test_the_commands(path: Path, capsys: Any) -> None:
     assert "--overwrite" in capsys.readouterr().err
     assert run("view", name, "--save", "late", "step > 4", "--overwrite")[0] == 0
     assert run("query", name, "@late", "--count") == (0, "3\n")
+    assert main(["query", name, "@late", "--param", "t=3"]) == 2
+    append_lines(path, {"x": View("a\x1b[2J", "reward > 0").line()})
+    assert "\x1b" not in run("view", name)[1] + run("info", name)[1]
     assert run("view", name, "--remove", "late")[0] == 0
     assert main(["query", name, "@late"]) == 2

@@ -66,6 +66,8 @@ def add_param(parser: argparse.ArgumentParser) -> None:
 def ask(store: Store, question: str, **params: Any) -> Selection:
     """Return what a question selects; ``@NAME`` is one that is saved in the file."""
     if question.startswith("@"):
+        if params:
+            raise ValueError(f"--param: {question} has values of its own, and takes no others")
         return store.view(question[1:])
     return store.where(question, **params)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gymbag.cli.arguments import Subparsers, add_command
-from gymbag.cli.output import format_bytes, print_table, to_json
+from gymbag.cli.output import format_bytes, print_table, printable, to_json
 from gymbag.cli.sparkline import WIDTH, sparkline
 from gymbag.storage.datasets import list_datasets
 from gymbag.storage.sizes import ColumnSize
@@ -105,10 +105,10 @@ def show(about: Mapping[str, Any]) -> None:
     lines += [("metadata", f"{key}: {to_json(v)}") for key, v in about["metadata"].items()]
     lines += [("view", f"{view['name']}: {view['question']}") for view in about["views"]]
     lines += [("recorded", how_recorded(session)) for session in about["sessions"]]
-    print(about["name"])
+    print(printable(about["name"]))
     for label, text in lines:
         if text:
-            print(f"  {label:<11}  {text}")
+            print(f"  {label:<11}  {printable(text)}")
     print()
     print_table(
         ["  column", "type", "raw", "in file", "ratio", "compression"],

@@ -53,7 +53,8 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     right = [
         all(_is_number(row[i]) for row in rows if row[i] is not None) for i in range(len(header))
     ]
-    cells = [[format_cell(value) for value in row] for row in rows]
+    header = [printable(name) for name in header]
+    cells = [[printable(format_cell(value)) for value in row] for row in rows]
     if sys.stdout.isatty():
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
         for name, to_right in zip(header, right, strict=True):
@@ -91,6 +92,17 @@ def format_cell(value: Any) -> str:
     return f"{number:.6g}" if abs(number) < 1e6 else f"{number:.3f}"
 
 
+def printable(text: str) -> str:
+    r"""Return text of a file's as a terminal can be given it.
+
+    >>> printable("a \x1b[2J b")
+    'a \\x1b[2J b'
+    """
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
+
+
 def format_bytes(count: float) -> str:
     """Return a number of bytes as people say it.
 
@@ -125,7 +137,7 @@ def explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         about = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         return f"{about}{error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+    return printable(" ".join(str(error).split())) or type(error).__name__
 
 
 def show_warning(

@@ -29,3 +29,5 @@ class Format:
     """What files of this format do not say, a sentence each."""
     many: bool = False
     """Whether a file can hold several data sets, and `write` adds one."""
+    views: bool = False
+    """Whether `write` keeps the questions that are saved in the source."""

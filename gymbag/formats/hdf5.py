@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from gymbag.hdf5 import HDF5Recorder
 from gymbag.recorder import record_episode
 from gymbag.steps import Episode, Source
 from gymbag.storage.datasets import list_datasets
+from gymbag.storage.meta import View
+from gymbag.storage.views import append_lines
 from gymbag.store import Store
 
 
@@ -58,6 +61,9 @@ def write(source: Source, path: Path) -> list[str]:
             record_episode(recorder, episode)
     finally:
         recorder.on_close()
+    views: Mapping[str, View] = getattr(source, "views", {})
+    if views:
+        append_lines(path, {name: b"".join(view.line() for view in views.values())})
     return lost
 
 
@@ -66,4 +72,6 @@ def _start_time(episode: Episode | None) -> float:
     return time if np.isfinite(time) else 0.0
 
 
-FORMAT = Format("gymbag", (".h5", ".hdf5"), sniff, list_datasets, read, write, many=True)
+FORMAT = Format(
+    "gymbag", (".h5", ".hdf5"), sniff, list_datasets, read, write, many=True, views=True
+)

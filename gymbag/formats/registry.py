@@ -216,4 +216,9 @@ def _write_all(sources: Iterable[Source], path: Path, format: Format, strict: bo
 
 def _add_all(sources: Iterable[Source], path: Path, format: Format) -> list[str]:
     assert format.write is not None
-    return [sentence for source in sources for sentence in format.write(source, path)]
+    lost = []
+    for source in sources:
+        lost += format.write(source, path)
+        if getattr(source, "views", None) and not format.views:
+            lost.append("views: not kept by this format")
+    return lost

@@ -244,7 +244,7 @@ def _lost_views(whole: Concatenation) -> Iterator[str]:
     """Iterate over the views that gave way to others of their names."""
     for member in whole.members:
         for name, view in member.meta.views.items():
-            if view != whole.views[name]:
+            if view.line() != whole.views[name].line():
                 yield f"{member.where}: view {name!r}: another before it has the name; left out"
 
 

@@ -107,7 +107,7 @@ class Meta:
             NotAStore: they are not what they should be.
         """
         try:
-            first, *rest = (jsonable.loads(line) for line in lines.splitlines())
+            first, *rest = filter(None, map(_loaded, lines.splitlines()))
             return cls(
                 name=first["name"],
                 schema=Schema.from_json(first["spaces"]),
@@ -123,6 +123,20 @@ class Meta:
             raise NotAStore(f"{where}: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise NotAStore(f"{where}: its description is damaged ({error!r})") from error
+
+
+VIEW = b'{"line": "view"'
+"""How the line of a view begins."""
+
+
+def _loaded(line: bytes) -> Any:
+    """Return what a line says; None if it is a view that is damaged, for nothing else needs it."""
+    try:
+        return jsonable.loads(line)
+    except (ValueError, RecursionError):
+        if line.startswith(VIEW):
+            return None
+        raise
 
 
 def _views(lines: Iterable[Mapping[str, Any]]) -> dict[str, View]:
