@@ -166,7 +166,10 @@ def test_spaces_come_back_or_it_is_said(
 
 def test_files_are_begun_anew_when_they_are_large(tmp_path: Path) -> None:
     original = recorded()
-    with mock.patch.multiple("gymbag.formats.lerobot.writer", FILE_MB=0, CHUNK_FILES=2):
+    with (
+        mock.patch("gymbag.formats.lerobot.writer.FILE_MB", 0),
+        mock.patch("gymbag.formats.lerobot.info.CHUNK_FILES", 2),
+    ):
         formats.write(original, tmp_path / "a", "lerobot")
     files = sorted(p.relative_to(tmp_path / "a/data") for p in tmp_path.rglob("data/*/*"))
     assert [str(p.with_suffix("")) for p in files] == [
@@ -175,6 +178,101 @@ def test_files_are_begun_anew_when_they_are_large(tmp_path: Path) -> None:
         "chunk-001/file-000",
     ]
     assert compare(original, formats.read(tmp_path / "a"))
+
+
+def filmed(fps: float = 10) -> MemorySource:
+    """Return episodes with images of one colour each, of which two sorts can be videos."""
+    rng = np.random.default_rng(3)
+    shapes = {"top": (48, 64, 3), "left": (84, 80, 3), "odd": (15, 16, 3), "grey": (16, 16)}
+    images = {key: spaces.Box(0, 255, shape, np.uint8) for key, shape in shapes.items()}
+    source = recorded(spaces.Dict(state=SPACE["state"], images=spaces.Dict(images)))
+    for episode in source.episodes:
+        for row in episode.steps():
+            for image in () if UNKNOWN in row.info else row.observation["images"].values():
+                image[:] = rng.integers(0, 256, image.shape[-1])
+    source.metadata["fps"] = fps
+    return source
+
+
+def require_near(original: Any, copy: Any) -> None:
+    """Check that images of one colour are at most 4 of 255 off, and in their places."""
+    for mine, other in zip(original.iter_episodes(), copy.iter_episodes(), strict=True):
+        for key in ("top", "left"):
+            one, two = (e.observations["images"][key][:-1].astype(int) for e in (mine, other))
+            assert np.abs(one - two).max() <= 4
+
+
+def unfilmed(step: Step) -> Step:
+    """Return a step without the images that can be videos, and the grey one, now of 3 axes."""
+    seen = step.observation
+    return step._replace(observation={"state": seen["state"], "odd": seen["images"]["odd"]})
+
+
+@pytest.mark.parametrize("fps", [10, 29.97])
+def test_videos_come_back(fps: float, tmp_path: Path) -> None:
+    original = filmed(fps)
+    lost = convert(original, tmp_path / "a", target_format="lerobot-video")
+    kept = ": observation.images.left, observation.images.top"
+    assert lost[2:] == [
+        "shape: a grey image is read with an axis for its one channel: observation.images.grey",
+        "images: left as PNG, for a video takes RGB and even sides: observation.images.grey, "
+        "observation.images.odd",
+        "images: encoded as video, which only comes near to them" + kept,
+    ]
+    assert formats.find_format(tmp_path / "a").name == "lerobot"
+    copy = formats.read(tmp_path / "a")
+    require_near(original, copy)
+    both = ([map(unfilmed, e.steps()) for e in s.iter_episodes()] for s in (original, copy))
+    rest = compare(*both)
+    assert rest, str(rest)
+    info = json.loads((tmp_path / "a/meta/info.json").read_text())
+    about = info["features"]["observation.images.top"]
+    assert (about["dtype"], about["shape"]) == ("video", [48, 64, 3])
+    theirs = json.loads((DATA / "lerobot-video/meta/info.json").read_text())
+    assert about["info"] == {**theirs["features"][TOP]["info"], "video.fps": fps}
+    assert info["video_path"] == theirs["video_path"]
+
+
+def test_videos_are_begun_anew_when_they_are_long(tmp_path: Path) -> None:
+    original = filmed()
+    with (
+        mock.patch("gymbag.formats.lerobot.video.FILE_SECONDS", 0.4),
+        mock.patch("gymbag.formats.lerobot.info.CHUNK_FILES", 1),
+    ):
+        formats.write(original, tmp_path / "a", "lerobot-video")
+    # Episodes of 3, 1 and 70 images, ten a second; none is cut.
+    files = sorted(str(p.relative_to(tmp_path / "a/videos")) for p in tmp_path.rglob("*.mp4"))
+    assert files == [
+        f"observation.images.{key}/chunk-00{k}/file-000.mp4"
+        for key in ("left", "top")
+        for k in "01"
+    ]
+    table = pq.read_table(tmp_path / "a" / EPISODES)
+    found = {name.split("/")[-1]: table[name].to_pylist() for name in table.column_names}
+    assert found["from_timestamp"] == [0, 0.3, 0]
+    assert found["to_timestamp"] == [0.3, 0.4, 7]
+    require_near(original, formats.read(tmp_path / "a"))
+
+
+def test_what_can_be_no_video_is_said(tmp_path: Path) -> None:
+    lost = formats.write(recorded(ACTIONS), tmp_path / "a", "lerobot-video")
+    assert lost[2] == "video: none is written, for no observation is an image"
+    for fps in (1e-9, 1e12):
+        with pytest.raises(FormatError, match=r"fps: found .*write images, as lerobot"):
+            formats.write(filmed(fps), tmp_path / "b", "lerobot-video")
+    with pytest.raises(FormatError, match="encoded as video"):
+        formats.write(filmed(), tmp_path / "b", "lerobot-video", strict=True)
+    with (
+        mock.patch("gymbag.formats.lerobot.video.CODEC", "gone"),
+        pytest.raises(FormatError, match="cannot encode with gone"),
+    ):
+        formats.write(filmed(), tmp_path / "b", "lerobot-video")
+    with (
+        mock.patch("gymbag.formats.lerobot.video.PIXELS", "yuv411p"),
+        pytest.raises(FormatError, match=r"observation.images.left: .* encoded images of \(84, 80"),
+    ):
+        formats.write(filmed(), tmp_path / "b", "lerobot-video")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_what_has_no_place_is_said(tmp_path: Path) -> None:
@@ -434,7 +532,7 @@ ORACLE = """
 import sys
 import numpy as np
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
-dataset = LeRobotDataset("some/name", root=sys.argv[1])
+dataset = LeRobotDataset("some/name", root=sys.argv[1], video_backend="pyav")
 frames = [dataset[k] for k in range(len(dataset))]
 keys = [key for key in frames[0] if key != "task"]
 np.savez(sys.argv[2], task=[f["task"] for f in frames],
@@ -442,20 +540,41 @@ np.savez(sys.argv[2], task=[f["task"] for f in frames],
 """
 
 
-@pytest.mark.skipif(
+def read_by_lerobot(folder: Path) -> Any:
+    """Return all that LeRobot finds in ``folder / "a"``, each as one array."""
+    subprocess.run(
+        [os.environ.get("GYMBAG_LEROBOT", sys.executable), "-c", ORACLE, "a", "out.npz"],
+        cwd=folder,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf")},
+        check=True,
+    )
+    return np.load(folder / "out.npz")
+
+
+needs_lerobot = pytest.mark.skipif(
     importlib.util.find_spec("lerobot") is None and "GYMBAG_LEROBOT" not in os.environ,
     reason="takes lerobot, here or in the Python that GYMBAG_LEROBOT names",
 )
+
+
+@needs_lerobot
+def test_lerobot_reads_our_videos(tmp_path: Path) -> None:
+    original = filmed()
+    formats.write(original, tmp_path / "a", "lerobot-video")
+    theirs = read_by_lerobot(tmp_path)
+    rows = [step for e in original.iter_episodes() for step in list(e.steps())[:-1]]
+    for key in ("top", "left", "odd"):
+        mine = np.stack([row.observation["images"][key] for row in rows]).transpose(0, 3, 1, 2)
+        off = np.abs(mine / 255 - theirs[f"observation.images.{key}"]).max()
+        assert off <= (0 if key == "odd" else 4) / 255 + 1e-6, key
+    assert theirs["episode_index"].tolist() == [0] * 3 + [1] + [2] * 70
+
+
+@needs_lerobot
 def test_lerobot_reads_what_we_write(tmp_path: Path) -> None:
     original = recorded()
     formats.write(original, tmp_path / "a", "lerobot")
-    subprocess.run(
-        [os.environ.get("GYMBAG_LEROBOT", sys.executable), "-c", ORACLE, "a", "out.npz"],
-        cwd=tmp_path,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")},
-        check=True,
-    )
-    theirs = np.load(tmp_path / "out.npz")
+    theirs = read_by_lerobot(tmp_path)
     rows = [(e.id, list(e.steps())) for e in original.episodes]
     frames = [(n, k, *pair) for n, r in rows for k, pair in enumerate(pairwise(r))]
     assert len(frames) == len(theirs["index"])

@@ -2,7 +2,8 @@
 """LeRobot's data sets of the version 3.0: a folder of Parquet files, JSON and MP4 videos.
 
 See `gymbag.formats.lerobot.source` for what becomes of the features, and
-`gymbag.formats.lerobot.writer` for what is written. Parquet, images and videos are read in a
+`gymbag.formats.lerobot.writer` for what is written: ``lerobot`` keeps images as they are, and
+``lerobot-video`` encodes them as videos, which is lossy. Parquet, images and videos are read in a
 process of their own. Takes ``pip install 'gymbag[lerobot]'``, and ``gymbag[lerobot-video]`` where
 there are videos, and no LeRobot.
 
@@ -15,13 +16,15 @@ there are videos, and no LeRobot.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gymbag.formats.aligned import SAYS_UNKNOWN
 from gymbag.formats.format import Format
 from gymbag.formats.lerobot.info import names, sniff
 from gymbag.formats.lerobot.source import LeRobotSource, read
-from gymbag.formats.lerobot.writer import write
+from gymbag.formats.lerobot.writer import write, write_video
 
-__all__ = ["FORMAT", "LeRobotSource", "names", "read", "sniff", "write"]
+__all__ = ["FORMAT", "VIDEO", "LeRobotSource", "names", "read", "sniff", "write", "write_video"]
 
 FORMAT = Format(
     "lerobot",
@@ -36,3 +39,6 @@ FORMAT = Format(
         "LeRobot need not tell terminated from truncated: next.done alone counts as terminated",
     ),
 )
+
+VIDEO = replace(FORMAT, name="lerobot-video", sniff=lambda path: False, write=write_video)
+"""The same, written with videos; what is read says itself what it has."""

@@ -22,6 +22,8 @@ OWN = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 DTYPES = re.compile("image|video|string|bool|u?int(8|16|32|64)|float(16|32|64)")
 KEY = re.compile(r"[^/\\\0]{1,200}")
 MOST_SIZE = 1 << 28
+CHUNK_FILES = 1000
+"""Files in a folder, where we write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,15 @@ def numbered(folder: Path, kind: str, place: tuple[int, int], suffix: str) -> Pa
         path = path / name
         require_folder(path)
     return path / f"file-{place[1]:03d}{suffix}"
+
+
+def chunk_and_file(number: int) -> tuple[int, int]:
+    """Return the numbers of the folder and of the file in it, for the file of a number.
+
+    >>> chunk_and_file(1002)
+    (1, 2)
+    """
+    return divmod(number, CHUNK_FILES)
 
 
 def _number(name: str, pattern: str) -> bool:

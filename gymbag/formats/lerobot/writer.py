@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Episodes as a data set of LeRobot's; images stand in the Parquet files as PNG, without loss.
+"""Episodes as a data set of LeRobot's.
+
+Images stand in the Parquet files as PNG, without loss, or are encoded as videos, which is lossy.
 
 ``next.reward``, ``next.done``, ``next.terminated`` and ``next.truncated`` are written beside the
 observations and actions, and columns of infos under their own names. The statistics have no
@@ -18,7 +20,14 @@ import numpy as np
 
 from gymbag.errors import FormatError
 from gymbag.formats.aligned import UNKNOWN, without_final
-from gymbag.formats.lerobot.info import DATA_PATH, INFO, VERSION
+from gymbag.formats.lerobot.info import (
+    CHUNK_FILES,
+    DATA_PATH,
+    INFO,
+    VERSION,
+    VIDEO_PATH,
+    chunk_and_file,
+)
 from gymbag.formats.lerobot.plan import (
     Keys,
     info_columns,
@@ -28,6 +37,8 @@ from gymbag.formats.lerobot.plan import (
     leaves,
 )
 from gymbag.formats.lerobot.stats import Statistics
+from gymbag.formats.lerobot.video import FILE_MB as VIDEO_FILE_MB
+from gymbag.formats.lerobot.video import Videos, can_be_video
 from gymbag.formats.losses import Losses
 from gymbag.formats.process import require_installed
 from gymbag.formats.spaces import known_spaces
@@ -36,7 +47,6 @@ from gymbag.steps import Source, Step
 
 FPS = 30
 FILE_MB = 100
-CHUNK_FILES = 1000
 INDICES = ("frame_index", "episode_index", "index", "task_index")
 FIXED = {
     "next.reward": ("float64", (1,)),
@@ -71,12 +81,26 @@ PANDAS = {
 
 
 def write(source: Source, path: Path) -> list[str]:
-    """Write a data set into a new folder, and return what was lost or made up.
+    """Write a data set into a new folder, with images as PNG; return what was lost or made up.
 
     Raises:
         FormatError: pyarrow or Pillow is missing, there is no episode, or LeRobot has no place for
             a space or a key.
     """
+    return _write(source, path, video=False)
+
+
+def write_video(source: Source, path: Path) -> list[str]:
+    """Write a data set as `write` does, but encode those images as videos that can be.
+
+    Raises:
+        FormatError: as `write`; or PyAV is missing, or cannot encode them.
+    """
+    require_installed(("av",), f"{path}: to write LeRobot's videos", "lerobot-video")
+    return _write(source, path, video=True)
+
+
+def _write(source: Source, path: Path, *, video: bool) -> list[str]:
     require_installed(("pyarrow", "PIL"), f"{path}: to write LeRobot's files", "lerobot")
     lost = Losses()
     episodes = source.iter_episodes()
@@ -85,7 +109,7 @@ def write(source: Source, path: Path) -> list[str]:
         raise FormatError(f"{source.name!r} has no episode, and LeRobot no place for that")
     *both, _ = known_spaces(source, first)
     lost.of_source(source, "metadata")
-    writer = _Writer(path, both, source, lost)
+    writer = _Writer(path, both, source, lost, video=video)
     for episode in chain([first], episodes):
         writer.add(list(episode.steps()))
         lost.of_episode(episode)
@@ -98,7 +122,9 @@ def write(source: Source, path: Path) -> list[str]:
 class _Writer:
     """Writes episode by episode."""
 
-    def __init__(self, path: Path, both: list[Any], source: Source, lost: Losses) -> None:
+    def __init__(
+        self, path: Path, both: list[Any], source: Source, lost: Losses, *, video: bool
+    ) -> None:
         import pyarrow
         import pyarrow.parquet
 
@@ -110,6 +136,7 @@ class _Writer:
         self.infos = kept_infos(source, lost)
         self.metadata = source.metadata
         self.fps = self._known_fps()
+        self.videos = self._videos() if video else {}
         self.otherwise = source.description or source.name or "unknown"
         self.tasks: dict[str, int] = {}
         self.episodes: list[dict[str, Any]] = []
@@ -124,6 +151,20 @@ class _Writer:
             return fps  # type: ignore[no-any-return]
         self.lost.add(f"fps: not known; {FPS} is written in its place")
         return FPS
+
+    def _videos(self) -> dict[str, Videos]:
+        """Return what writes the features that can be videos."""
+        found = {}
+        shapes = {k: s.shape for some in self.places for k, (_, s) in some.items()}
+        for key in sorted(self.pictures):
+            if can_be_video(shapes[key]):
+                self.lost.add("images: encoded as video, which only comes near to them", key)
+                found[key] = Videos(self.path, key, self.fps)
+            else:
+                self.lost.add("images: left as PNG, for a video takes RGB and even sides", key)
+        if not self.pictures:
+            self.lost.add("video: none is written, for no observation is an image")
+        return found
 
     def add(self, rows: list[Step]) -> None:
         """Write an episode."""
@@ -144,23 +185,27 @@ class _Writer:
                 self.stats.setdefault(key, Statistics(picture=picture)).add(
                     values if picture or values.ndim > 1 else values[:, None]
                 )
-            kind = "image" if key in self.pictures else dtype
+            shown_as = "video" if key in self.videos else "image"
+            kind = shown_as if key in self.pictures else dtype
             about = {"dtype": kind, "shape": shape or (1,), "names": self._names(key)}
             self.features.setdefault(key, about)
+        shown = [videos.add(found.pop(key)) for key, videos in self.videos.items()]
         table = self.arrow.table({key: self._column(key, some) for key, some in found.items()})
         self._write(table)
+        chunk, file = chunk_and_file(self.file)
         self.episodes.append(
             {
                 "episode_index": number,
                 "tasks": list(dict.fromkeys(tasks)),
                 "length": n,
-                "data/chunk_index": self.file // CHUNK_FILES,
-                "data/file_index": self.file % CHUNK_FILES,
+                "data/chunk_index": chunk,
+                "data/file_index": file,
                 "dataset_from_index": self.rows,
                 "dataset_to_index": self.rows + n,
                 "meta/episodes/chunk_index": 0,
                 "meta/episodes/file_index": 0,
             }
+            | {name: value for places in shown for name, value in places.items()}
         )
         self.rows += n
 
@@ -235,12 +280,15 @@ class _Writer:
         self.parquet.write_table(table)
 
     def _data(self) -> Path:
-        chunk, file = divmod(self.file, CHUNK_FILES)
+        chunk, file = chunk_and_file(self.file)
         return self.path / DATA_PATH.format(chunk_index=chunk, file_index=file)
 
     def close(self) -> None:
         """Write what the data set says of itself."""
         self.parquet.close()
+        for key, videos in self.videos.items():
+            videos.close()
+            self.features[key]["info"] = videos.about()
         meta = self.path / "meta"
         folder = meta / "episodes" / "chunk-000"
         folder.mkdir(parents=True)
@@ -260,11 +308,11 @@ class _Writer:
             "total_tasks": len(self.tasks),
             "chunks_size": CHUNK_FILES,
             "data_files_size_in_mb": FILE_MB,
-            "video_files_size_in_mb": 200,
+            "video_files_size_in_mb": VIDEO_FILE_MB,
             "fps": self.fps,
             "splits": {"train": f"0:{len(self.episodes)}"},
             "data_path": DATA_PATH,
-            "video_path": None,
+            "video_path": VIDEO_PATH if self.videos else None,
             "features": self.features,
         }
         (self.path / INFO).write_text(json.dumps(about, indent=4), "utf-8")
