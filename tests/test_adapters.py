@@ -7,13 +7,23 @@ import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from gymbag import FormatError, MemorySource, Step, compare, open, record_hdf5
+from gymbag import (
+    FormatError,
+    ListRecorder,
+    MemorySource,
+    RecordEnv,
+    Step,
+    compare,
+    open,
+    record_hdf5,
+)
 from gymbag.formats import flat
 from gymbag.memory import MemoryEpisode
 from gymbag.schema import null_sample
@@ -196,6 +206,39 @@ class TestStableBaselines3:
         found = list(sb3.from_replay_buffer(buffer).iter_episodes())
         assert [len(episode) for episode in found] == [1, 2, 3, 4, 3, 2]
         assert found[4].ended == Ended.UNKNOWN
+
+    @pytest.mark.parametrize("trained", [False, True], ids=["collected", "trained on"])
+    @pytest.mark.parametrize("lanes", [1, 2])
+    def test_rollouts_are_what_was_recorded(self, sb3: Any, lanes: int, trained: bool) -> None:
+        from stable_baselines3 import PPO
+        from stable_baselines3.common.vec_env import DummyVecEnv
+
+        recorders = [ListRecorder() for _ in range(lanes)]
+
+        def make(recorder: Any) -> Any:
+            return lambda: RecordEnv(gymnasium.make("CartPole-v1"), recorder)
+
+        envs = DummyVecEnv([make(recorder) for recorder in recorders])
+        model = PPO("MlpPolicy", envs, n_steps=64, batch_size=64, n_epochs=1, seed=1, device="cpu")
+        with mock.patch.object(model, "train", model.train if trained else lambda: None):
+            model.learn(64 * lanes)
+        assert model.rollout_buffer.generator_ready == trained
+        found = list(sb3.from_rollout_buffer(model.rollout_buffer).iter_episodes())
+        wanted = [episode for recorder in recorders for episode in recorder.iter_episodes()]
+        assert [len(e) for e in found] == [len(e) for e in wanted]
+        steps = 0
+        for mine, theirs in zip(wanted, found, strict=True):
+            assert np.array_equal(mine.observations[:-1], theirs.observations[:-1])
+            assert mine.actions.tolist() == theirs.actions.tolist()
+            assert mine.rewards.tolist() == theirs.rewards.tolist()
+            steps += len(theirs)
+            # Whether the last one of an environment is over, the buffer does not say.
+            assert theirs.terminations[-1] == (mine.terminations[-1] and steps % 64 != 0)
+            assert ["log_prob" in info for info in theirs.infos] == [False, *[True] * len(theirs)]
+            assert ["value" in info for info in theirs.infos] == [*[True] * len(theirs), False]
+        assert steps == 64 * lanes
+        with pytest.raises(FormatError, match="found int; expected a RolloutBuffer"):
+            sb3.from_rollout_buffer(5)
 
     def test_what_does_not_fit_is_said(self, sb3: Any, cartpole: Any) -> None:
         from stable_baselines3.common.buffers import ReplayBuffer

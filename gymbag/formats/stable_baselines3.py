@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Replay buffers of Stable-Baselines3; `pip install 'gymbag[stable-baselines3]'`.
+"""Buffers of Stable-Baselines3; `pip install 'gymbag[stable-baselines3]'`.
 
 A buffer keeps each transition with both observations, and that an episode ended by a time limit
 apart from that it is over: `dones` is True for both, and `timeouts` for the first.
@@ -14,6 +14,7 @@ episode 0, seed: 1 is not None
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from gymbag.formats.flat import (
 from gymbag.steps import Episode, Source
 
 try:
-    from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
+    from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer, RolloutBuffer
 except ImportError as error:
     raise ImportError(
         "gymbag.formats.stable_baselines3: needs Stable-Baselines3, which is not here; "
@@ -51,6 +52,14 @@ LACKS = (
     "the first episode of a buffer that has been full may lack its beginning",
 )
 """What buffers do not say."""
+ROLLOUT_LACKS = (
+    LACKS[0],
+    "Stable-Baselines3's rollouts do not tell terminated from truncated: all count as terminated",
+    "the last reward before a time limit has the value of what would have followed added to it",
+    f"episodes of rollouts are {SAYS_UNKNOWN}",
+    "the first episode of an environment may lack its beginning, and the last one its end",
+)
+"""What rollouts do not say."""
 BORDER_ROWS = 128
 """Transitions whose observations are compared together."""
 
@@ -258,6 +267,69 @@ def _episode(
         truncated=done and timeout,
         final=final,
     )
+
+
+def from_rollout_buffer(buffer: RolloutBuffer) -> FlatSource:
+    """Return the episodes in a rollout buffer, as PPO and A2C have one.
+
+    What the policy said is in the infos: ``info.value`` where it saw an observation, and
+    ``info.log_prob`` where its action was taken. Actions of a Box are as it drew them, and may lie
+    outside. There is no way back: these algorithms want the values of the policy that they train,
+    and those of an old one would mislead them.
+
+    Args:
+        buffer: what an algorithm for on-policy learning has collected.
+
+    Returns:
+        A source; `ROLLOUT_LACKS` says what is missing in it. It changes as the buffer does.
+
+    Raises:
+        FormatError: it is no `RolloutBuffer`.
+    """
+    require_kind(buffer, RolloutBuffer, "a RolloutBuffer, as model.rollout_buffer is one")
+    return FlatSource(
+        lambda: _rollouts(buffer),
+        observation_space=buffer.observation_space,
+        action_space=buffer.action_space,
+    )
+
+
+def _rollouts(buffer: Any) -> Iterator[Episode]:
+    size = buffer.buffer_size if buffer.full else buffer.pos
+
+    def lane(values: Any, env: int) -> Any:
+        # Once it was sampled, the environments stand one after another in most arrays.
+        if len(values) != buffer.buffer_size or values.shape[:2] != (len(values), buffer.n_envs):
+            values = values.reshape(buffer.n_envs, buffer.buffer_size, *values.shape[1:])
+            values = values.swapaxes(0, 1)
+        return values[:size, env]
+
+    number = 0
+    for env in range(buffer.n_envs):
+        observations = over_arrays(lambda some, e=env: lane(some, e), buffer.observations)
+        actions, rewards, values, chances = (
+            lane(array, env)
+            for array in (buffer.actions, buffer.rewards, buffer.values, buffer.log_probs)
+        )
+        begins = lane(buffer.episode_starts, env) != 0
+        borders = [0, *(np.flatnonzero(begins[1:]) + 1).tolist(), size]
+        for start, stop in pairwise(borders if size else ()):
+            some = range(start, stop)
+            space = buffer.action_space
+            infos: list[dict[Any, Any]] = [{"value": float(values[k].item())} for k in some]
+            infos.append({})
+            for row, k in enumerate(some, 1):
+                infos[row]["log_prob"] = float(chances[k].item())
+            yield aligned_episode(
+                number,
+                [_value(buffer.observation_space, at(observations, k)) for k in some],
+                list(actions[start:stop].reshape(-1, *space.shape).astype(space.dtype)),
+                rewards[start:stop].reshape(-1).tolist(),
+                terminated=stop < size,
+                truncated=False,
+                infos=infos,
+            )
+            number += 1
 
 
 def _value(space: Any, value: Any) -> Any:
