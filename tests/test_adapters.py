@@ -195,6 +195,27 @@ class TestStableBaselines3:
         assert np.isnan(found[-2].observations[-1]).all()
         assert found[-2].infos[-1] == {"final_observation_unknown": True}
 
+    def test_single_transitions_may_be_chosen(self, sb3: Any, cartpole: Any) -> None:
+        every = sb3.to_replay_buffer(cartpole, device="cpu")
+        some = type(every)(
+            every.buffer_size, every.observation_space, every.action_space, device="cpu"
+        )
+        chosen = cartpole.where("abs(observation[2]) > 0.05 or terminated")
+        assert sb3.add_transitions(some, chosen.transitions()) is some
+        places = cartpole.where("step > 0").rows.searchsorted(chosen.where("step > 0").rows)
+        assert 0 < some.size() == len(places) < every.size()
+        for name in (
+            "observations",
+            "next_observations",
+            "actions",
+            "rewards",
+            "dones",
+            "timeouts",
+        ):
+            assert np.array_equal(getattr(some, name)[: len(places)], getattr(every, name)[places])
+        with pytest.raises(FormatError, match="n_step=1"):
+            sb3.add_transitions(some, chosen.transitions(n_step=3))
+
     def test_an_episode_that_just_stops_bootstraps(self, sb3: Any) -> None:
         buffer = sb3.to_replay_buffer(made(BOX, ends=[Ended.UNKNOWN]), device="cpu")
         assert (buffer.dones * (1 - buffer.timeouts)).sum() == 0

@@ -34,7 +34,7 @@ from gymbag.formats.flat import (
     require_kind,
     usual_losses,
 )
-from gymbag.steps import Episode, Source
+from gymbag.steps import Episode, Source, Transitions
 
 try:
     from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer, RolloutBuffer
@@ -111,24 +111,62 @@ def to_replay_buffer(
             handle_timeout_termination=handle_timeout_termination,
         )
     _require_fit(flat, buffer)
-    scale = _scale(buffer.action_space) if scale_actions else None
     for run in flat:
-        action = run.action if scale is None else 2 * (run.action - scale[0]) / scale[1] - 1
-        observation = over_arrays(_like, run.observation, _spaces(buffer.observation_space))
-        following = over_arrays(_like, run.next_observation, _spaces(buffer.observation_space))
-        done = run.terminated | run.truncated
-        for i in range(len(run)):
-            # What a vector of one environment would give; `add` knows where it belongs.
-            some = slice(i, i + 1)
-            buffer.add(
-                at(observation, some),
-                at(following, some),
-                action[some],
-                run.reward[some],
-                done[some],
-                [{"TimeLimit.truncated": bool(done[i] and not run.terminated[i])}],
-            )
+        _add(buffer, run, scale_actions)
     return buffer
+
+
+def add_transitions(
+    buffer: ReplayBuffer, transitions: Transitions, *, scale_actions: bool = True
+) -> ReplayBuffer:
+    """Put single transitions into a replay buffer, such as those that a question selects.
+
+    Each is one by itself; that it is sampled with those before it matters to no algorithm for
+    off-policy learning. `from_replay_buffer` cuts episodes where one does not follow.
+
+    Args:
+        buffer: of one environment, with the recorded spaces, such as ``model.replay_buffer``.
+        transitions: as `Selection.transitions` and `Selection.sample` give them, over one step.
+        scale_actions: as for `to_replay_buffer`.
+
+    Returns:
+        The buffer.
+
+    Raises:
+        FormatError: they are over several steps, the rewards of which a buffer takes for one.
+
+    >>> buffer = to_replay_buffer(store, device="cpu")
+    >>> late = store.where("step > 3").transitions()
+    >>> add_transitions(buffer, late).pos
+    5
+    """
+    if (transitions.steps != 1).any():
+        raise FormatError(
+            "the transitions are over several steps; expected n_step=1, for the buffer does not "
+            "know how many steps a reward is of"
+        )
+    _add(buffer, transitions, scale_actions)
+    return buffer
+
+
+def _add(buffer: Any, run: Any, scale_actions: bool) -> None:
+    """Put a run of transitions into a buffer."""
+    scale = _scale(buffer.action_space) if scale_actions else None
+    action = run.action if scale is None else 2 * (run.action - scale[0]) / scale[1] - 1
+    observation = over_arrays(_like, run.observation, _spaces(buffer.observation_space))
+    following = over_arrays(_like, run.next_observation, _spaces(buffer.observation_space))
+    done = run.terminated | run.truncated
+    for i in range(len(run.reward)):
+        # What a vector of one environment would give; `add` knows where it belongs.
+        some = slice(i, i + 1)
+        buffer.add(
+            at(observation, some),
+            at(following, some),
+            action[some],
+            run.reward[some],
+            done[some],
+            [{"TimeLimit.truncated": bool(done[i] and not run.terminated[i])}],
+        )
 
 
 def _spaces(space: Any) -> Any:
