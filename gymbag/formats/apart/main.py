@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from gymbag.formats.apart.arrow import ArrowReader, ParquetReader
+from gymbag.formats.apart.envlogger import EnvLoggerReader
 from gymbag.formats.apart.examples import ExamplesReader
 from gymbag.formats.apart.frames import FramesReader, VideoReader
 from gymbag.formats.apart.hdf5 import HDF5Reader
@@ -39,6 +40,7 @@ KINDS: dict[str, type[Reader]] = {
     "frames": FramesReader,
     "video": VideoReader,
     "examples": ExamplesReader,
+    "envlogger": EnvLoggerReader,
 }
 MOST_OPEN = 16
 """Files at once, for example the videos of as many cameras."""
