@@ -400,3 +400,11 @@ def test_training_goes_on_without_the_recording(tmp_path: Path, monkeypatch: Any
     with gymbag.open(filename) as store:
         assert len(store) == 2
         assert store.episodes[0].ended == "interrupted"
+
+
+def test_metadata_that_cannot_be_kept_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="metadata: found"):
+        gymbag.record_hdf5(
+            gymnasium.make("CartPole-v1"), tmp_path / "x.h5", metadata={"a": object()}
+        )
+    assert not list(tmp_path.iterdir())

@@ -88,16 +88,17 @@ class DatasetWriter:
         self._ends: dict[str, int] = {}
         self._crc = 0
         self.closed = False
+        about = session.line()  # before there is a file: metadata may be refused
         self.file = open_to_write(filename)
         """The file, shared with the other writers of this process."""
         try:
             with self.file.lock:
-                self._open(session)
+                self._open(about)
         except BaseException:
             release(self.file)
             raise
 
-    def _open(self, session: Session) -> None:
+    def _open(self, about: bytes) -> None:
         if self._group in self.file.datasets:
             raise FileBusy(
                 f"{self.filename}: data set {self.name!r} is being recorded to in this process; "
@@ -117,7 +118,7 @@ class DatasetWriter:
             self.info_columns = self._same_schema(committed)
         else:
             self._append_meta(dataset_line(self.name, self._schema))
-        self._append_meta(session.line())
+        self._append_meta(about)
         steps = np.dtype([(escape(c.name), c.dtype, c.shape) for c in self._schema.table])
         self._open_column(STEPS, steps, (), self._policy.table, committed, table=True)
         self._open_column(EPISODES, EPISODE_DTYPE, (), self._policy.table, committed, table=True)
