@@ -7,6 +7,8 @@ rows.
 
 from __future__ import annotations
 
+import numpy as np
+
 from gymbag.catalogue import EPISODE_FIELDS, INFO, STEP_FIELDS, DatasetCatalogue
 from gymbag.query import Between, Field
 from gymbag.schema import Column
@@ -39,13 +41,14 @@ def between(field: Field, reader: Reader, catalogue: DatasetCatalogue, size: int
             return None
         return _with_gaps(_stretched(columns[0].columns[0], reader, size))
     codec = catalogue.codec(field.name)
-    if type(codec).decode not in (ArrayCodec.decode, DiscreteCodec.decode) or not codec.columns:
+    if not isinstance(codec, ArrayCodec | DiscreteCodec) or not codec.columns:
+        return None
+    if type(codec).decode not in (ArrayCodec.decode, DiscreteCodec.decode):
         return None
     known = _stretched(codec.columns[0], reader, size)
     if known is None:
         return None
-    low, high = (codec.decode(iter([values]), len(values)) for values in (known.low, known.high))
-    known = known._replace(low=low, high=high)
+    known = _decoded(known, codec.dtype)
     # The null action of a reset was never taken.
     return _with_gaps(known) if field.name.startswith("action") else known
 
@@ -53,6 +56,17 @@ def between(field: Field, reader: Reader, catalogue: DatasetCatalogue, size: int
 def _stretched(column: Column, reader: Reader, size: int) -> Between | None:
     bounds = reader.bounds(column)
     return None if bounds is None else Between(*bounds.over(size)[1:])
+
+
+def _decoded(known: Between, dtype: np.dtype) -> Between:
+    """Return the same in the space's own dtype, which can be narrower than that of the column."""
+    low, high = known.low.astype(dtype), known.high.astype(dtype)
+    if dtype.kind in "iu" and not np.can_cast(known.low.dtype, dtype):
+        limits = np.iinfo(dtype)
+        # What is beyond these comes out anywhere between them, and not in its order.
+        beyond = (known.low < limits.min) | (known.high > limits.max)
+        low[beyond], high[beyond] = limits.min, limits.max
+    return known._replace(low=low, high=high)
 
 
 def _either(one: Between | None, other: Between | None) -> Between | None:

@@ -12,7 +12,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -280,3 +280,29 @@ def test_a_file_whose_index_lies_is_found_out(tmp_path: Path) -> None:
     assert "gymbag repack" in str(report)
     gymbag.repack(path)
     assert gymbag.verify(path)
+
+
+@pytest.mark.parametrize(
+    ("space", "values"),
+    [
+        (Discrete(2**32 + 1), [2**32, 0, 3]),
+        (Discrete(2**63 - 1), [2**63 - 2, 0, 3]),
+        (MultiDiscrete(np.array([100, 2], np.int8), dtype=np.int8), [[99, 1], [0, 0], [3, 1]]),
+        (MultiDiscrete(np.array([2**31 - 1], np.int32), dtype=np.int32), [[2**31 - 2], [0], [3]]),
+    ],
+)
+def test_a_column_may_hold_more_than_its_space(tmp_path: Path, space: Any, values: Any) -> None:
+    path = tmp_path / "x.h5"
+    recorder = gymbag.HDF5Recorder(path, space, space, "x")
+    recorder.on_reset(0, np.array(values[0], space.dtype), {})
+    for step, value in enumerate(values, 1):
+        given = np.array(value, space.dtype)
+        recorder.on_step(step, given, given, 0.0, False, False, {})
+    recorder.on_close()
+    part = "[0]" if space.shape else ""
+    with gymbag.open(path) as store:
+        for text in ("observation{} < 4", "observation{} >= 0", "action{} != 3", "action{} > 9"):
+            selection = store.where(text.format(part))
+            assert len(selection)
+            check_selection(selection)
+            check_selection(~selection)
