@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from tempfile import mkdtemp
 from typing import Any
 
+from gymbag.errors import FileError
 from gymbag.hdf5 import HDF5Recorder
 from gymbag.memory import ListRecorder
 from gymbag.recorder import Recorder, record_episode
@@ -123,10 +124,16 @@ class _FileRecorder(HDF5Recorder):
     """
 
     def __init__(self, spaces: tuple[Any, Any], begun: Any) -> None:
-        folder = mkdtemp(prefix="gymbag-")
+        try:
+            folder = mkdtemp(prefix="gymbag-")
+        except OSError as error:
+            raise FileError(
+                f"a long episode is held in a temporary folder, and none can be made: {error}; "
+                "make room, or set TMPDIR to a folder that can be written to"
+            ) from error
         self._path = os.path.join(folder, "episode.h5")
         # Before the recorder's own: finalizers run the latest first, and that one writes there.
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        weakref.finalize(self, _remove, folder, os.getpid())
         super().__init__(self._path, *spaces, durability="close")
         for episode in begun.iter_episodes():
             first, *rows = episode.steps()
@@ -145,3 +152,9 @@ class _FileRecorder(HDF5Recorder):
         self.on_close()
         with Store(self._path) as store:
             yield from store.episodes
+
+
+def _remove(folder: str, owner: int) -> None:
+    """Remove a folder, unless this is a fork of the process that made it."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -260,7 +260,14 @@ def test_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         assert "\n" not in fail(capsys, command), command
     caret = fail(capsys, "query ours.h5 'rewrad > 0'").splitlines()
     assert caret[1:] == ["    rewrad > 0", "    ^"]
-    for command in ("query ours.h5", "query ours.h5 True --param x", "record X -o y --steps 0"):
+    deep = "-" * 20_000 + "1"
+    for command in (
+        "query ours.h5",
+        "query ours.h5 True --param x",
+        f"query ours.h5 'reward > t' --param t={deep}",
+        f"record X -o y --human --keys a={deep}",
+        "record X -o y --steps 0",
+    ):
         with pytest.raises(SystemExit, match="2"):
             main(shlex.split(command))
 

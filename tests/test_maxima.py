@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -209,6 +210,39 @@ def test_who_exits_without_close_leaves_nothing_behind(tmp_path: Path) -> None:
     )
     assert done.stderr == b""
     assert not list((tmp_path / "tmp").iterdir())
+
+
+FORKS = """
+import os, sys
+pid = os.fork()
+if pid == 0:
+    sys.exit()
+assert os.waitpid(pid, 0)[1] == 0
+recorder.on_close()
+assert len(gymbag.open("x.h5")) == 21
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_fork_that_exits_leaves_the_file_to_who_made_it(tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    environ = {"TMPDIR": str(tmp_path / "tmp"), "PYTHONPATH": str(Path(gymbag.__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", LEAVES + FORKS], cwd=tmp_path, env=environ, check=True)
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_no_place_for_a_long_episode_stops_the_recording_only(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(HeldRecorder.__init__, "__defaults__", (None, 0))
+    plan = [([1.0] * 9, "terminated")]
+    env = gymbag.record_hdf5(
+        Scripted(plan), tmp_path / "x.h5", episode_trigger=maxima(), on_error="stop"
+    )
+    with pytest.warns(gymbag.RecordingWarning, match="TMPDIR"):
+        play(env, plan)
+    env.close()
 
 
 def test_what_is_no_trigger_is_said(tmp_path: Path) -> None:

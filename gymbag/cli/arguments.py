@@ -93,3 +93,6 @@ def parameter(text: str) -> tuple[str, Any]:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return name, value
+    except (MemoryError, RecursionError, TypeError):
+        message = f"{text!r:.80}: no value; it is nested too deeply, or cannot be"
+        raise argparse.ArgumentTypeError(message) from None

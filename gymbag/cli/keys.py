@@ -73,9 +73,9 @@ def keys_argument(text: str) -> dict[str, Any]:
         name, _, value = (text.strip() for text in part.partition("="))
         try:
             found[name] = ast.literal_eval(value if name else "")
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
             raise argparse.ArgumentTypeError(
-                f"{part!r}: expected KEY=ACTION, as in a=0,d=1,a+d=2,none=3"
+                f"{part!r:.80}: expected KEY=ACTION, as in a=0,d=1,a+d=2,none=3"
             ) from None
     return found
 
