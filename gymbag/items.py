@@ -27,8 +27,8 @@ class Items(ABC, Generic[Arrays]):
     as arrays. What is recorded later does not change them. They can be pickled.
 
     Raises:
-        FileError: the store was refreshed, or the items unpickled, and their rows have moved: the
-            file was made anew, or another one before it, that is read as one with it, has grown.
+        FileError: the items were unpickled, and their rows have moved: the file was made anew, or
+            another one before it, that is read as one with it, has grown.
     """
 
     kind = "item"

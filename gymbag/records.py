@@ -38,7 +38,7 @@ def numbers(rows: Rows | Span) -> Rows:
 
 
 class Records:
-    """The rows of one data set of a file.
+    """The rows of one data set of a file, at one moment.
 
     Rows are numbered from 0 through the data set; every method takes an array of row numbers,
     and arrays that it returns are the caller's own.
@@ -49,17 +49,6 @@ class Records:
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
-        self.version = 0
-        """Another number for each state of the file."""
-        self.refresh()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A copy opens the file again: descriptors and locks are no other process's.
-        return _opened, (self.reader.files, self.reader.meta.name, self.reader.max_bytes)
-
-    def refresh(self) -> None:
-        """Take up what the reader has moved on to."""
-        self.version += 1
         self._episode_values: dict[str, Values] = {}
         self._between: dict[str, Between | None] = {}
         meta = self.reader.meta
@@ -71,6 +60,10 @@ class Records:
         """The row after each episode's last."""
         self._actions_until = np.cumsum(self.episodes["rows"] - 1, dtype=np.int64)
         self._table = {column.name: column for column in self.schema.table}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy opens the file again: descriptors and locks are no other process's.
+        return _opened, (self.reader.files, self.reader.meta.name, self.reader.max_bytes)
 
     @property
     def rows(self) -> int:
@@ -311,6 +304,19 @@ class Records:
     def action_space(self) -> gymnasium.Space[Any]:
         """The action space, of Gymnasium's classes."""
         return self.schema.action.restore(gymnasium.spaces)  # type: ignore[no-any-return]
+
+
+class Dataset:
+    """One data set of a file, which moves on; what was read from before stays as it was."""
+
+    def __init__(self, records: Records) -> None:
+        self.records = records
+        """Its rows, when it was opened or last refreshed."""
+
+    def refresh(self) -> None:
+        """Move on to what has been committed since."""
+        reader = self.records.reader
+        self.records = _opened(reader.files, reader.meta.name, reader.max_bytes)
 
 
 def _opened(files: list[str], name: str, max_bytes: int) -> Records:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from gymbag.batches import Batches
 from gymbag.conditions import Asked, Both, Condition, Either, Everything, Mask, Neither, ask
-from gymbag.records import Records, Rows, Span
+from gymbag.records import Dataset, Records, Rows, Span
 from gymbag.segments import Segment, StoredEpisode
 from gymbag.statistics import Statistics, collect
 from gymbag.steps import Episode, Step, Transitions
@@ -32,12 +33,16 @@ class Selection:
     follow one another inside an episode; `episodes`, whole episodes with at least one of them.
     """
 
-    def __init__(self, records: Records, condition: Condition, text: str, name: str) -> None:
-        self._records = records
+    def __init__(self, dataset: Dataset, condition: Condition, text: str, name: str) -> None:
+        self._dataset = dataset
         self._condition = condition
         self._text = text
-        self._ends: tuple[int, Rows] = 0, np.empty(0, np.int64)
+        self._ends: WeakKeyDictionary[Records, Rows] = WeakKeyDictionary()
         self.name = name
+
+    @property
+    def _records(self) -> Records:
+        return self._dataset.records
 
     def where(self, text: str, /, **params: Any) -> Selection:
         """Select those of the rows of which a question holds.
@@ -69,17 +74,17 @@ class Selection:
     def _combined(self, other: Selection, how: type[Both | Either], word: str) -> Selection:
         if not isinstance(other, Selection):
             return NotImplemented
-        if other._records is not self._records:
+        if other._dataset is not self._dataset:
             raise ValueError("selections of two data sets, or of one opened twice, do not combine")
         text = f"({self._text}) {word} ({other._text})"
         return self._derived(how(self._condition, other._condition), text)
 
     def _derived(self, condition: Condition, text: str) -> Selection:
-        return Selection(self._records, condition, text, self.name)
+        return Selection(self._dataset, condition, text, self.name)
 
-    def _scan(self) -> Iterator[Rows]:
+    def _scan(self, records: Records) -> Iterator[Rows]:
         """Iterate over the selected rows, some at a time."""
-        records, condition = self._records, self._condition
+        condition = self._condition
         possible = condition.episodes(records)
 
         def ask(window: Span) -> Rows:
@@ -94,15 +99,18 @@ class Selection:
     @property
     def rows(self) -> Rows:
         """The numbers of the selected rows in the data set, ascending, int64."""
-        return np.concatenate([np.empty(0, dtype=np.int64), *self._scan()])
+        return self._rows(self._records)
+
+    def _rows(self, records: Records) -> Rows:
+        return np.concatenate([np.empty(0, dtype=np.int64), *self._scan(records)])
 
     def __len__(self) -> int:
         """Return how many rows are selected; this asks the question."""
-        return sum(len(rows) for rows in self._scan())
+        return sum(len(rows) for rows in self._scan(self._records))
 
     def __bool__(self) -> bool:
         """Return whether any row is selected."""
-        return next(self._scan(), None) is not None
+        return next(self._scan(self._records), None) is not None
 
     def __getitem__(self, name: str) -> Any:
         """Return a field of the selected rows as an array, for example ``selection["reward"]``.
@@ -111,7 +119,8 @@ class Selection:
             name: its path, as a question would name it; also ``observation``, ``action`` and
                 ``info`` as a whole.
         """
-        return self._records.column(name, self.rows)
+        records = self._records
+        return records.column(name, self._rows(records))
 
     def __iter__(self) -> Iterator[Step]:
         """Iterate over the selected rows."""
@@ -119,38 +128,37 @@ class Selection:
 
     def steps(self) -> Iterator[Step]:
         """Iterate over the selected rows as `Step` records."""
-        for rows in self._scan():
-            yield from self._records.steps(rows)
+        records = self._records
+        for rows in self._scan(records):
+            yield from records.steps(rows)
 
     def segments(self) -> Iterator[Segment]:
         """Iterate over the longest runs of selected rows that follow one another in an episode."""
-        run: list[Rows] = []
-        for rows in self._scan():
-            starts = np.isin(rows, self._records.first_rows)
+        records, run = self._records, list[Rows]()
+        for rows in self._scan(records):
+            starts = np.isin(rows, records.first_rows)
             breaks = np.flatnonzero((np.diff(rows) > 1) | starts[1:]) + 1
             for part in np.split(rows, breaks):
                 joins = run and part[0] == run[-1][-1] + 1
-                if not joins or np.isin(part[0], self._records.first_rows):
-                    yield from self._segment(run)
+                if run and (not joins or np.isin(part[0], records.first_rows)):
+                    yield Segment(records, np.concatenate(run))
                     run = []
                 run.append(part)
-        yield from self._segment(run)
-
-    def _segment(self, run: list[Rows]) -> Iterator[Segment]:
         if run:
-            yield Segment(self._records, np.concatenate(run))
+            yield Segment(records, np.concatenate(run))
 
     def episodes(self) -> Iterator[Episode]:
         """Iterate over the whole episodes in which at least one row is selected."""
+        records = self._records
         if self._condition.whole:
-            for episode in np.flatnonzero(self._condition.episodes(self._records)).tolist():
-                yield StoredEpisode(self._records, episode)
+            for episode in np.flatnonzero(self._condition.episodes(records)).tolist():
+                yield StoredEpisode(records, episode)
             return
         last = -1
-        for rows in self._scan():
-            for episode in np.unique(self._records.episode_of(rows)).tolist():
+        for rows in self._scan(records):
+            for episode in np.unique(records.episode_of(rows)).tolist():
                 if episode != last:
-                    yield StoredEpisode(self._records, episode)
+                    yield StoredEpisode(records, episode)
                 last = episode
 
     iter_episodes = episodes
@@ -218,10 +226,9 @@ class Selection:
         self, n_step: int = 1, gamma: float = 0.99, *, stack: int | None = None
     ) -> TransitionItems:
         """Return what `transitions` does as a sequence, of which each is read when it is used."""
-        ends = self._ends_of_transitions()
-        return TransitionItems(
-            self._records, ends, self._text, n_step=n_step, gamma=gamma, stack=stack
-        )
+        records = self._records
+        ends = self._ends_of_transitions(records)
+        return TransitionItems(records, ends, self._text, n_step=n_step, gamma=gamma, stack=stack)
 
     def batches(
         self,
@@ -287,10 +294,10 @@ class Selection:
         >>> last_five.observation.shape, last_five.action.shape, last_five.mask.all()
         ((6, 4), (5,), np.True_)
         """
-        ends = self._ends_of_transitions()
+        records = self._records
         return WindowItems(
-            self._records,
-            ends,
+            records,
+            self._ends_of_transitions(records),
             self._text,
             length=length,
             before=before,
@@ -299,16 +306,15 @@ class Selection:
             stack=stack,
         )
 
-    def _ends_of_transitions(self) -> Rows | None:
+    def _ends_of_transitions(self, records: Records) -> Rows | None:
         """Return the selected rows but for those of resets; None if that is all there are."""
         if isinstance(self._condition, Everything):
             return None
-        version, rows = self._ends
-        if version != self._records.version:
-            rows = self.rows
-            rows = rows[self._records.fixed("step", rows) > 0]
-            self._ends = self._records.version, rows
-        return rows
+        ends = self._ends.get(records)
+        if ends is None:
+            rows = self._rows(records)
+            ends = self._ends[records] = rows[records.fixed("step", rows) > 0]
+        return ends
 
     def statistics(self) -> Statistics:
         """Return means, spreads, extremes and quantiles of all fields of the selected rows.
@@ -319,7 +325,8 @@ class Selection:
         >>> field.mean.shape, field.count
         ((4,), array([9, 9, 9, 9]))
         """
-        return collect(self._records, self.name, self._scan())
+        records = self._records
+        return collect(records, self.name, self._scan(records))
 
     @property
     def observation_space(self) -> Any:
@@ -348,7 +355,7 @@ class Selection:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Selections that are pickled together, or with their items, share one open file again.
-        return Selection, (self._records, self._condition, self._text, self.name)
+        return Selection, (self._dataset, self._condition, self._text, self.name)
 
     def __repr__(self) -> str:
         return f"<Selection {self._text!r} of {self.name!r}>"

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gymbag.errors import NoSuchView, NotAStore, QueryError
-from gymbag.records import Records
+from gymbag.records import Dataset, Records
 from gymbag.segments import StoredEpisode
 from gymbag.selection import Everything, Selection
 from gymbag.statistics import Statistics
 from gymbag.steps import Episode, Step, Transitions
+from gymbag.storage.entries import Reader
 from gymbag.storage.joined import Path, files_of, open_reader
 from gymbag.storage.meta import Session, View
 from gymbag.storage.sizes import ColumnSize
@@ -83,10 +84,17 @@ class Store:
     ) -> None:
         for path in files_of(filename):
             require_file(path)
-        self._reader = open_reader(filename, name, max_bytes)
-        self._records = Records(self._reader)
+        self._dataset = Dataset(Records(open_reader(filename, name, max_bytes)))
         self.filename = self._reader.filename
         self.name = self._reader.meta.name
+
+    @property
+    def _records(self) -> Records:
+        return self._dataset.records
+
+    @property
+    def _reader(self) -> Reader:
+        return self._records.reader
 
     def where(self, text: str, /, **params: Any) -> Selection:
         """Select the rows of which a question holds; nothing is read before they are used.
@@ -106,7 +114,7 @@ class Store:
 
     def all(self) -> Selection:
         """Select every row."""
-        return Selection(self._records, Everything(), "True", self.name)
+        return Selection(self._dataset, Everything(), "True", self.name)
 
     @property
     def views(self) -> dict[str, View]:
@@ -139,7 +147,8 @@ class Store:
     @property
     def episodes(self) -> Episodes:
         """The episodes, as a sequence."""
-        return Episodes(self._records, range(len(self._records.episodes)))
+        records = self._records
+        return Episodes(records, range(len(records.episodes)))
 
     def iter_episodes(self) -> Iterator[Episode]:
         """Iterate over the episodes."""
@@ -172,7 +181,8 @@ class Store:
             name: its path, as a question would name it; also ``observation``, ``action`` and
                 ``info`` as a whole.
         """
-        return self._records.column(name, np.arange(len(self)))
+        records = self._records
+        return records.column(name, np.arange(records.rows))
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -244,9 +254,12 @@ class Store:
         }
 
     def refresh(self) -> None:
-        """Move on to what has been recorded since the data set was opened."""
-        self._reader.refresh()
-        self._records.refresh()
+        """Move on to what has been recorded since the data set was opened.
+
+        Selections are asked of that from now on. Episodes, segments and items that were had before
+        stay as they are, and iterations that have begun, in any thread, go on in what was there.
+        """
+        self._dataset.refresh()
 
     def close(self) -> None:
         """Give the file back; what was read stays."""

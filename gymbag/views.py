@@ -54,21 +54,28 @@ def save_view(
     ...     print(store.views["rewarded"].question, len(store.view("rewarded")))
     reward > t 9
     """
-    saved = View(view, question, dict(params or {}))
+    params = {} if params is None else params
+    if not isinstance(params, Mapping) or not all(isinstance(key, str) for key in params):
+        raise ValueError(f"params: found {params!r:.80}; expected values by their names, a dict")
+    saved = View(view, question, dict(params))
     if (
         not isinstance(view, str)
         or not view.isprintable()
         or not 0 < len(view.strip()) <= LONGEST_NAME
     ):
         raise ValueError(f"view {view!r:.200}: expected 1 to {LONGEST_NAME} printable signs")
-    with Store(filename, name) as store:
-        store.where(question, **saved.parameters)
-        if view in store.views and not overwrite:
+
+    def check(views: Mapping[str, View]) -> None:
+        if view in views and not overwrite:
             raise ValueError(
-                f"{store.filename}: there is a view {view!r} already: "
-                f"{store.views[view].question!r:.200}; choose another name, or take its place "
+                f"{os.fspath(filename)}: there is a view {view!r} already: "
+                f"{views[view].question!r:.200}; choose another name, or take its place "
                 "with --overwrite, or overwrite=True"
             )
+
+    with Store(filename, name) as store:
+        store.where(question, **saved.parameters)
+        check(store.views)
         dataset = store.name
     try:
         line = saved.line()
@@ -78,7 +85,8 @@ def save_view(
         raise ValueError(
             f"view {view!r}: takes {len(line):,} bytes; expected {MOST_BYTES:,} at most"
         )
-    append_lines(filename, {_parts(filename, dataset)[0]: line})
+    # Checked again: somebody else may have been faster.
+    append_lines(filename, {_parts(filename, dataset)[0]: line}, check=check)
 
 
 def remove_view(filename: str | os.PathLike[str], view: str, *, name: str | None = None) -> None:

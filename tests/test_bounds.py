@@ -196,7 +196,7 @@ def test_a_chunk_in_the_log_has_no_bounds_yet(sources: dict[str, Any]) -> None:
     with gymbag.open(sources["one file"]) as store:
         column = store._reader._column("steps")  # type: ignore[attr-defined]
         assert column.bounds()["reward"]["high"][2] == 0
-        column.add(Piece(Kind.ZEROS, False, "/x/steps", 32, 16, 0, 0), -1)
+        column.add(Piece(Kind.ZEROS, False, "/x/steps", 32, 16, 0, 0))
         assert column.bounds()["reward"]["high"][2] == np.inf
 
 

@@ -194,6 +194,9 @@ def test_what_is_missing_is_said(
     monkeypatch.setenv(*SCREENLESS)
     monkeypatch.setattr(Own, "get_keys_to_action", None)
     assert "is no action of Discrete(2)" in said("CartPole-v1", "--human", "--keys", "a=0,d=2")
+    with pytest.raises(SystemExit, match="2"):
+        main(["record", "CartPole-v1", "-o", "x.h5", "--human", "--keys", "a=0,d=1,a=1"])
+    assert "'a': found two actions" in capsys.readouterr().err
     assert "no such key" in said("CartPole-v1", "--human", "--keys", "lft=0")
     assert "for --human" in said("CartPole-v1", "--keys", "a=0")
     assert "['ansi']; expected rgb_array" in said(own(Silent), "--human")

@@ -77,6 +77,8 @@ def test_what_cannot_be_a_view_is_refused(path: Path, tmp_path: Path) -> None:
         (ValueError, "printable", ("", "reward > 0")),
         (ValueError, "printable", ("a\nb", "reward > 0")),
         (ValueError, "printable", ("a" * 101, "reward > 0")),
+        (ValueError, "expected values by their names", ("a", "reward > 0", ["t"])),
+        (ValueError, "expected values by their names", ("a", "reward > 0", {1: 2})),
         (ValueError, "1,0", ("a", "episode in v", {"v": list(range(200_000))})),
     ]
     for error, message, arguments in refused:
@@ -111,6 +113,22 @@ def test_a_name_is_taken_until_it_is_removed(path: Path) -> None:
         with pytest.raises(NoSuchView, match="'a'"):
             reader.view("b")
     assert gymbag.verify(path)
+
+
+def test_the_first_of_two_who_save_at_once_has_the_name(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = gymbag.views._parts
+
+    def other_was_faster(*arguments: Any) -> list[str]:
+        monkeypatch.setattr("gymbag.views._parts", parts)
+        gymbag.save_view(path, "a", "reward > 1")
+        return parts(*arguments)
+
+    monkeypatch.setattr("gymbag.views._parts", other_was_faster)
+    with pytest.raises(ValueError, match="already: 'reward > 1'"):
+        gymbag.save_view(path, "a", "reward > 2")
+    assert gymbag.open(path).views["a"].question == "reward > 1"
 
 
 def test_views_stay_whatever_is_done_to_a_file(path: Path, tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ def keys_argument(text: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part in re.split(r",(?=[^,\[\]=]+=)", text):
         name, _, value = (text.strip() for text in part.partition("="))
+        if name in found:
+            raise argparse.ArgumentTypeError(f"{name!r:.80}: found two actions; expected one")
         try:
             found[name] = ast.literal_eval(value if name else "")
         except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):

@@ -16,7 +16,7 @@ from gymbag.storage.excerpt import joined
 from gymbag.storage.file import StepFile
 from gymbag.storage.frames import Packer, is_zero, pack, unpack
 from gymbag.storage.log import Kind
-from gymbag.storage.snapshot import StoredColumn
+from gymbag.storage.stored import StoredColumn
 
 PACK_BYTES = 2 << 20
 """Wide values are packed as soon as there are so many bytes: they are in the cache still."""

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What has been decoded, as far as it was used last and a budget of bytes allows."""
+"""What has been decoded, as far as it was used last and a budget of bytes allows.
+
+All caches of a process have one lock, which is held for moments only: never while another thread
+forks, or the child would wait for a thread that it has not.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -11,6 +16,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+_lock = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 
 
 class WholeColumn:
@@ -76,7 +87,6 @@ class ColumnCache:
         """Those of which all is here, by their keys; not to be changed."""
         self._columns: OrderedDict[Hashable, WholeColumn] = OrderedDict()
         self._sizes: dict[WholeColumn, int] = {}
-        self._lock = threading.Lock()
 
     @property
     def nbytes(self) -> int:
@@ -89,7 +99,7 @@ class ColumnCache:
         """Return the column of that key; None if it would not fit."""
         if math.prod(shape) * dtype.itemsize > self.budget:
             return None
-        with self._lock:
+        with _lock:
             column = self._columns.get(key)
             if column is None:
                 column = self._columns[key] = WholeColumn(key, dtype, shape, chunk_rows)
@@ -100,7 +110,7 @@ class ColumnCache:
     def arrived(self, column: WholeColumn, numbers: range) -> None:
         """Take note of chunks in a column, and forget others if that is too much."""
         column.arrived(numbers)
-        with self._lock:
+        with _lock:
             if column in self._sizes:
                 self._sizes[column] += column.place(numbers).nbytes
                 if column.complete:
@@ -112,7 +122,7 @@ class ColumnCache:
 
     def clear(self) -> None:
         """Forget everything."""
-        with self._lock:
+        with _lock:
             self.complete.clear()
             self._columns.clear()
             self._sizes.clear()
@@ -134,17 +144,16 @@ class ChunkCache:
         """Most bytes kept; one chunk is kept however large."""
         self.nbytes = 0
         self._chunks: OrderedDict[Hashable, NDArray[Any]] = OrderedDict()
-        self._lock = threading.Lock()
 
     def get(self, key: Hashable, load: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """Return the chunk of that key, loading it if it is not here. It must not be changed."""
-        with self._lock:
+        with _lock:
             chunk = self._chunks.get(key)
             if chunk is not None:
                 self._chunks.move_to_end(key)
                 return chunk
         chunk = load()
-        with self._lock:
+        with _lock:
             if key not in self._chunks:
                 self._chunks[key] = chunk
                 self.nbytes += chunk.nbytes
@@ -154,6 +163,6 @@ class ChunkCache:
 
     def clear(self) -> None:
         """Forget everything."""
-        with self._lock:
+        with _lock:
             self._chunks.clear()
             self.nbytes = 0

@@ -25,7 +25,7 @@ from gymbag.storage.meta import Meta, dataset_line, info_lines, joined_views
 from gymbag.storage.names import EPISODES, META, STEPS, escape, unescape
 from gymbag.storage.reader import DatasetReader
 from gymbag.storage.rewrite import Cursor, Frames, NewColumn, Span, Values, frames_of, spec_of
-from gymbag.storage.snapshot import StoredColumn
+from gymbag.storage.stored import StoredColumn
 from gymbag.storage.survey import conform, parts_of, present
 from gymbag.storage.writer import EPISODE_DTYPE
 

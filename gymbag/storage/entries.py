@@ -18,7 +18,7 @@ from gymbag.storage.writer import EXTRA_COLUMNS
 
 
 class Reader(ABC):
-    """Reads any rows of any column of one data set, as it was when it was opened or refreshed."""
+    """Reads any rows of any column of one data set, as it was when it was opened."""
 
     filename: str
     max_bytes: int
@@ -68,10 +68,6 @@ class Reader(ABC):
     def files(self) -> list[str]:
         """The files it stands in."""
         return [self.filename]
-
-    @abstractmethod
-    def refresh(self) -> None:
-        """Move on to what has been committed since."""
 
     @abstractmethod
     def close(self) -> None:

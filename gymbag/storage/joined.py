@@ -111,9 +111,6 @@ class JoinedReader(Reader):
         self.max_bytes = parts[0].max_bytes
         self._name = name
         self._parts = parts
-        self._take_up()
-
-    def _take_up(self) -> None:
         first, *others = self._parts
         for part in others:
             try:
@@ -257,13 +254,6 @@ class JoinedReader(Reader):
     def files(self) -> list[str]:
         """The files it stands in."""
         return list(dict.fromkeys(part.filename for part in self._parts))
-
-    def refresh(self) -> None:
-        """Move on to what has been committed to these parts since."""
-        snapshots = {path: open_to_read(path, self.max_bytes) for path in self.files}
-        for part in self._parts:
-            part.refresh(snapshots[part.filename])
-        self._take_up()
 
     def close(self) -> None:
         """Give the files back."""

@@ -19,7 +19,7 @@ from gymbag.storage.footer import CHUNK, Footer, IndexedColumn, digest_of
 from gymbag.storage.frames import Compressor, Damaged, is_zero, unpack_frame
 from gymbag.storage.log import Kind
 from gymbag.storage.names import META
-from gymbag.storage.snapshot import StoredColumn
+from gymbag.storage.stored import StoredColumn
 
 
 def new_frames(column: StoredColumn) -> Iterator[tuple[int, bytes]]:

@@ -2,7 +2,8 @@
 """The same work on many parts of a file, on all processors there are.
 
 Reading, checksums, unpacking and NumPy's loops all let go of the interpreter's lock. A pool of
-threads lives for one call: a process may fork between two.
+threads lives for one call. A process may fork between two, and also in the middle of one: what
+the child still asks for it works out by itself, for it has none of the threads.
 """
 
 from __future__ import annotations
@@ -49,17 +50,18 @@ def ordered(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[R
 
 
 def _shared(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    with ThreadPoolExecutor(THREADS, NAME) as pool:
+    process, pool = os.getpid(), ThreadPoolExecutor(THREADS, NAME)
+    try:
         running = deque(pool.submit(work, item) for item in items[:AHEAD])
-        try:
-            for item in items[AHEAD:]:
-                yield running.popleft().result()
-                running.append(pool.submit(work, item))
-            while running:
-                yield running.popleft().result()
-        finally:
-            for future in running:
-                future.cancel()
+        for done, item in enumerate(items):
+            if os.getpid() != process:
+                yield work(item)
+                continue
+            yield running.popleft().result()
+            running.extend(pool.submit(work, item) for item in items[AHEAD + done :][:1])
+    finally:
+        if os.getpid() == process:
+            pool.shutdown(cancel_futures=True)
 
 
 def one_by_one(work: Callable[[Item], None], items: Iterable[Item]) -> None:

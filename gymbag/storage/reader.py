@@ -24,7 +24,8 @@ from gymbag.storage.names import EPISODES, META, STEPS, escape, unescape
 from gymbag.storage.parallel import each, one_by_one
 from gymbag.storage.runs import Numbers, alike, as_slice, in_blocks, ranges
 from gymbag.storage.sizes import ColumnSize
-from gymbag.storage.snapshot import MAX_BYTES, Snapshot, StoredColumn
+from gymbag.storage.snapshot import MAX_BYTES, Snapshot
+from gymbag.storage.stored import StoredColumn
 from gymbag.storage.writer import EPISODE_DTYPE
 
 CACHE_BYTES = 256 << 20
@@ -41,7 +42,7 @@ CHUNK_SHARE = 4
 
 
 class DatasetReader(Reader):
-    """One data set of one file, as it was when it was opened or last refreshed.
+    """One data set of one file, as it was when it was opened.
 
     Args:
         filename: the file.
@@ -68,12 +69,18 @@ class DatasetReader(Reader):
     ) -> None:
         self.filename = os.fspath(filename)
         self.max_bytes = max_bytes
-        self._lane = lane
         self._cache = ChunkCache(cache_bytes // CHUNK_SHARE)
         self._kept = ColumnCache(cache_bytes - cache_bytes // CHUNK_SHARE)
+        self._latest = threading.local()  # what each thread read last
         self._snapshot = snapshot or open_to_read(self.filename, max_bytes)
         self._group = f"/{escape(self._choose(name))}"
-        self._take_up()
+        self.meta = Meta.parse(self._all(META).tobytes(), self.filename)
+        self.episodes = self._all(EPISODES)
+        self._in_table = {column.name for column in self.meta.schema.table}
+        self._check()
+        last = self.episodes[-1] if len(self.episodes) else None
+        self.rows = 0 if last is None else int(last["first_row"] + last["rows"])
+        self.lanes = None if lane is None else np.full(len(self.episodes), lane)
 
     def _choose(self, name: str | None) -> str:
         names = stored_names(self._snapshot)
@@ -86,22 +93,6 @@ class DatasetReader(Reader):
         if name not in names:
             raise NoSuchDataset(f"{self.filename}: there is no data set {name!r}; {held}")
         return name
-
-    def refresh(self, snapshot: Snapshot | None = None) -> None:
-        """Move on to what has been committed since, or to a snapshot."""
-        self._snapshot = snapshot or open_to_read(self.filename, self.max_bytes)
-        self._take_up()
-
-    def _take_up(self) -> None:
-        self._forget()
-        self.meta = Meta.parse(self._all(META).tobytes(), self.filename)
-        self.episodes = self._all(EPISODES)
-        self._in_table = {column.name for column in self.meta.schema.table}
-        self._check()
-        last = self.episodes[-1] if len(self.episodes) else None
-        self.rows = 0 if last is None else int(last["first_row"] + last["rows"])
-        some = None if self._lane is None else np.full(len(self.episodes), self._lane)
-        self.lanes = some
 
     def _check(self) -> None:
         """Check that the columns are those that the description speaks of, and fit together."""
@@ -328,11 +319,8 @@ class DatasetReader(Reader):
 
     def close(self) -> None:
         """Give the file back."""
-        self._forget()
         self._snapshot.close()
-
-    def _forget(self) -> None:
-        self._latest = threading.local()  # what each thread read last
+        self._latest = threading.local()
         self._cache.clear()
         self._kept.clear()
 

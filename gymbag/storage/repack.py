@@ -29,7 +29,8 @@ from gymbag.storage.meta import Meta
 from gymbag.storage.names import EPISODES, META, escape, unescape
 from gymbag.storage.reader import DatasetReader
 from gymbag.storage.rewrite import Copy, NewColumn, as_it_is, build, recoded, spec_of
-from gymbag.storage.snapshot import Snapshot, StoredColumn
+from gymbag.storage.snapshot import Snapshot
+from gymbag.storage.stored import StoredColumn
 from gymbag.storage.survey import parts_of, present
 from gymbag.storage.verify import Progress, group_columns
 from gymbag.storage.writer import EPISODE_DTYPE

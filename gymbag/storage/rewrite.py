@@ -29,7 +29,7 @@ from gymbag.storage.compression import TEXT, Compression, Policy
 from gymbag.storage.frames import Compressor, is_zero
 from gymbag.storage.merge import Notes, write_index
 from gymbag.storage.names import EPISODES, META, STEPS, escape
-from gymbag.storage.snapshot import StoredColumn
+from gymbag.storage.stored import StoredColumn
 from gymbag.storage.survey import Part, conform, present
 from gymbag.storage.writer import EPISODE_DTYPE
 

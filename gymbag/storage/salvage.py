@@ -44,7 +44,8 @@ from gymbag.storage.log import Piece
 from gymbag.storage.look import ScannedLeaf
 from gymbag.storage.mend import mended_index, ruins_of_index, with_checksums
 from gymbag.storage.names import FORMAT, META
-from gymbag.storage.snapshot import Snapshot, StoredColumn
+from gymbag.storage.snapshot import Snapshot
+from gymbag.storage.stored import StoredColumn
 
 DEFLATE, SHUFFLE, FLETCHER32, BLOSC = 1, 2, 3, 32001
 INDEX_START = b'{"sequence":'

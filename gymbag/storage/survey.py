@@ -25,7 +25,7 @@ from gymbag.schema.info import CELL_COLUMNS
 from gymbag.steps import Ended
 from gymbag.storage.meta import Meta
 from gymbag.storage.names import EPISODES, META, STEPS, escape, unescape
-from gymbag.storage.snapshot import StoredColumn
+from gymbag.storage.stored import StoredColumn
 from gymbag.storage.writer import EPISODE_DTYPE, EXTRA_COLUMNS
 
 MOST_BYTES = 1 << 28

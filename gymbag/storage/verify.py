@@ -18,7 +18,8 @@ from gymbag.storage.footer import IndexedColumn, digest_of
 from gymbag.storage.foreign import scanned_footer
 from gymbag.storage.lock import writer_lives
 from gymbag.storage.names import unescape
-from gymbag.storage.snapshot import Snapshot, StoredColumn
+from gymbag.storage.snapshot import Snapshot
+from gymbag.storage.stored import StoredColumn
 from gymbag.storage.survey import OF_EPISODES, Survey, present, survey
 
 Progress = Callable[[int, int], None]

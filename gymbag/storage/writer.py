@@ -26,7 +26,7 @@ from gymbag.storage.compression import TEXT, Compression, find_policy, in_lanes
 from gymbag.storage.file import open_to_write, release
 from gymbag.storage.meta import Meta, Session, dataset_line, info_lines
 from gymbag.storage.names import EPISODES, EXTRA, META, STEPS, escape
-from gymbag.storage.snapshot import StoredColumn
+from gymbag.storage.stored import StoredColumn
 
 EPISODE_DTYPE = np.dtype(
     [

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""A store moves on, is closed, or its process forks: whoever reads meanwhile reads right."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+import gymbag
+from gymbag.errors import FileError
+
+EPISODES, LENGTH, WIDTH = 40, 50, 1000
+HERE = {"PYTHONPATH": str(Path(gymbag.__file__).parents[1])}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    space = spaces.Box(0, np.inf, (WIDTH,), np.float64)
+    recorder = gymbag.HDF5Recorder(tmp_path / "x.h5", space, spaces.Discrete(3))
+    for episode in range(EPISODES):
+        recorder.on_reset(0.0, np.full(WIDTH, episode * 1000.0), {})
+        for step in range(1, LENGTH):
+            observation = np.full(WIDTH, episode * 1000.0 + step)
+            recorder.on_step(0.0, observation, 1, float(episode), step + 1 == LENGTH, False, {})
+    recorder.on_close()
+    return tmp_path / "x.h5"
+
+
+@pytest.fixture(autouse=True)
+def _little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gymbag.records.MOST_ROWS", 8)
+    monkeypatch.setattr("gymbag.selection.SCAN_ROWS", 64)
+    monkeypatch.setattr("gymbag.records.Records.stretch_rows", 64)
+
+
+def firsts(steps: Any) -> list[float]:
+    return [float(step.observation[0]) for step in steps]
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_what_has_begun_goes_on_in_what_was_there(path: Path) -> None:
+    with gymbag.open(path) as store:
+        selection = store.where("step > 0 and reward > 2")
+        wanted = firsts(selection.steps())
+        begun, segments, episodes = selection.steps(), selection.segments(), selection.episodes()
+        first = [next(begun), next(segments), next(episodes)]
+        items, listed = selection.transition_items(), store.episodes
+        gymbag.delete_episodes(path, None, range(10))
+        store.refresh()
+        assert [float(first[0].observation[0]), *firsts(begun)] == wanted
+        runs = [first[1], *segments]
+        assert [n for run in runs for n in run["observation"][:, 0].tolist()] == wanted
+        whole = [first[2], *episodes]
+        assert [n for e in whole for n in e.observations[1:, 0].tolist()] == wanted
+        assert items[:].next_observation[:, 0].tolist() == wanted
+        assert listed[5].observations[0, 0] == 5000
+        # Whoever asks anew asks of what is there now.
+        assert firsts(selection.steps()) == [n for n in wanted if n >= 10_000]
+        assert len(selection.transition_items()) == len(store.episodes) * (LENGTH - 1)
+
+
+def test_old_states_give_their_files_back(path: Path) -> None:
+    before = descriptors()
+    store = gymbag.open(path)
+    for _ in range(5):
+        begun = store.where("reward > 2").steps()
+        next(begun)
+        store.refresh()
+    store.close()
+    with pytest.raises(FileError, match="closed; open it again"):
+        len(store.where("reward > 2"))
+    del begun
+    assert descriptors() == before
+
+
+def in_threads(*works: Any) -> None:
+    errors: list[BaseException] = []
+
+    def run(work: Any) -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def test_threads_ask_while_another_refreshes(path: Path) -> None:
+    with gymbag.open(path) as store:
+        wanted = store["observation"]
+        done = threading.Event()
+
+        def refresh() -> None:
+            while not done.is_set():
+                store.refresh()
+
+        def ask() -> None:
+            try:
+                for _ in range(40):
+                    assert np.array_equal(store["observation"], wanted)
+            finally:
+                done.set()
+
+        in_threads(refresh, ask, ask)
+
+
+def test_closing_in_the_middle_is_said(path: Path) -> None:
+    store = gymbag.open(path)
+    begun = store.where("reward > 2").steps()
+    next(begun)
+    store.close()
+    others = [os.open(os.devnull, os.O_RDONLY) for _ in range(4)]
+    with pytest.raises(FileError, match="closed; open it again"):
+        list(begun)
+    for descriptor in others:
+        os.close(descriptor)
+
+
+FORK = """
+import os, sys, threading, time
+import gymbag.storage.parallel as parallel
+
+def work(item):
+    time.sleep(0.005)
+    return item
+
+parallel.THREADS = 2
+started = parallel.ordered(work, range(30))
+got = [next(started) for _ in range(6)]
+assert threading.active_count() > 1
+child = os.fork()
+got += started
+assert got == list(range(30)), got
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_fork_goes_on_without_the_threads() -> None:
+    subprocess.run([sys.executable, "-c", FORK], env=HERE, timeout=60, check=True)
+
+
+FORKS = """
+import os, sys, threading
+import gymbag
+
+store = gymbag.open(sys.argv[1])
+wanted = float(store["observation"].sum())
+done = threading.Event()
+
+def read():
+    while not done.is_set():
+        store.refresh()
+        store["observation"]
+
+threads = [threading.Thread(target=read) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for _ in range(20):
+    child = os.fork()
+    if not child:
+        os._exit(float(store["observation"].sum()) != wanted)
+    assert os.waitpid(child, 0)[1] == 0
+done.set()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_forks_read_whatever_threads_were_at(path: Path) -> None:
+    command = [sys.executable, "-c", FORKS, os.fspath(path)]
+    subprocess.run(command, env=HERE, timeout=60, check=True)
