@@ -143,7 +143,7 @@ def test_the_same_rows_are_selected(sources: dict[str, Any], kind: str) -> None:
                     check_selection(~store.where(text))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(QUESTIONS), min_size=2, max_size=4), st.data())
 def test_the_same_rows_are_selected_together(
     sources: dict[str, Any], questions: list[str], data: st.DataObject

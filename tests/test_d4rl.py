@@ -73,7 +73,7 @@ def flags(*places: int, n: int = 6) -> Any:
     return np.isin(np.arange(n), places)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.tuples(st.integers(1, 9), st.sampled_from(["terminated", "truncated", "both"])),

@@ -39,7 +39,7 @@ from tests.test_roundtrip import infos, plans, record
 DATA = Path(__file__).parent / "data"
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_copies_compare_equal(data: st.DataObject, tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("formats")

@@ -192,7 +192,7 @@ def fill(below: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 expressions = st.recursive(leaves, fill, max_leaves=12)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.text(max_size=80) | st.lists(st.sampled_from(TOKENS)).map("".join) | expressions)
 @example("any(image ** image ** image > reward)")
 def test_any_text_is_a_plan_or_a_query_error(text: str) -> None:
@@ -325,7 +325,7 @@ trees = st.recursive(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(trees.map(json.dumps) | st.text(max_size=30) | st.binary(max_size=30))
 def test_any_json_is_a_value_or_bad(text: str | bytes) -> None:
     try:

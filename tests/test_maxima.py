@@ -82,7 +82,7 @@ def records(plan: Any) -> Iterator[int]:
 
 
 @pytest.mark.filterwarnings("ignore:.*invalid value")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(plans, st.sampled_from([1.0, "step", "episode", "close"]), st.booleans())
 def test_as_a_plain_loop_would(plan: Any, durability: Any, spill: bool) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:

@@ -36,7 +36,7 @@ def assert_same(one: gymbag.Store, other: gymbag.Store) -> None:
     assert one.metadata == other.metadata
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_merged_is_what_opening_all_is(data: st.DataObject, tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("merge")

@@ -188,7 +188,7 @@ def minari_spaces() -> st.SearchStrategy[Any]:
     )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(space=minari_spaces(), action_space=minari_spaces())
 def test_any_nested_space_comes_back(space: Any, action_space: Any, tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("minari") / "x-v0"

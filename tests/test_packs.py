@@ -50,7 +50,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buffer, "PACK_BYTES", 1)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(acts=acts, seed=st.integers(0, 99), compression=st.sampled_from(["default", "fast"]))
 def test_what_is_recorded_is_read_whenever_it_is_read(
     acts: list[int | str], seed: int, compression: str

@@ -431,7 +431,7 @@ def between(values: Values) -> Between | None:
     return Between(low, high, np.array([missing or bool((values.data != values.data).any())]))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(conditions(2), tables())
 def test_an_outlook_leaves_out_nothing(node: Any, content: tuple[int, dict[Field, Values]]) -> None:
     params: dict[str, Any] = {}
@@ -445,7 +445,7 @@ def test_an_outlook_leaves_out_nothing(node: Any, content: tuple[int, dict[Field
         assert fails[0] or answer.all(), text
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(conditions(2), tables())
 def test_plan_equals_plain_interpreter(node: Any, content: tuple[int, dict[Field, Values]]) -> None:
     params: dict[str, Any] = {}
@@ -538,7 +538,7 @@ def test_costs_nothing(text: str) -> None:
     assert time.perf_counter() - start < 0.5
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=60) | st.text("reward()[]<>=!&|~.,:'\"\\ \n\r\t0éx1enot", max_size=40))
 def test_any_text_gives_a_plan_or_a_query_error(text: str) -> None:
     try:
@@ -563,7 +563,7 @@ SNIPPETS += [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_mutated_query_gives_a_plan_or_a_query_error(data: st.DataObject) -> None:
     params: dict[str, Any] = {}

@@ -99,7 +99,7 @@ def check(store: gymbag.Store, expected: list[list[Step]]) -> None:
         assert same(episode.infos, [row.info for row in rows])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_episodes_of_any_spaces_come_back(data: st.DataObject, tmp_path_factory: Any) -> None:
     space, action_space = data.draw(any_space()), data.draw(any_space())

@@ -40,7 +40,7 @@ def test_every_space_comes_back(space: spaces.Space[Any]) -> None:
     check_law(space, 20)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(any_space(), st.integers(0, 2**31 - 1), st.integers(0, 5))
 def test_nested_spaces_come_back(space: spaces.Space[Any], seed: int, n: int) -> None:
     space.seed(seed)
@@ -170,7 +170,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(json_values)
 def test_json_gives_back_what_it_got(value: Any) -> None:
     text = jsonable.dumps(value)

@@ -22,7 +22,7 @@ from gymbag.statistics import _Running
 FLOATS = st.floats(-1e6, 1e6) | st.sampled_from([np.nan, np.inf, -np.inf])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.lists(st.tuples(FLOATS, FLOATS), max_size=9), max_size=5))
 def test_parts_together_are_as_numpy_finds_all(parts: list[list[tuple[float, float]]]) -> None:
     arrays = [np.array(part, np.float64).reshape(-1, 2) for part in parts]

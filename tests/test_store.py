@@ -160,7 +160,7 @@ def arrays(kept: Any) -> dict[str, np.ndarray]:
     return data
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_answers_equal_plain_numpy(cartpole: Any, data: Any) -> None:
     store, kept = cartpole

@@ -42,7 +42,7 @@ def assert_same(one: Any, other: Any) -> None:
     assert str(one.metadata) == str(other.metadata)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_recording_comes_back(data: st.DataObject, tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("tabular")

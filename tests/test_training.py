@@ -119,7 +119,7 @@ def select(store: gymbag.Store, rows: list[tuple[int, int]]) -> gymbag.Selection
     return store.where("time in rows", rows=[int(firsts[e] + s) for e, s in rows])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(rows=chosen(), n_step=st.integers(1, 9), gamma=st.floats(0, 1), stack=stacks, data=st.data())
 def test_transitions_over_steps_equal_plain_sums(
     recorded: Any, rows: Any, n_step: int, gamma: float, stack: int | None, data: Any
@@ -160,7 +160,7 @@ def test_transitions_over_steps_equal_plain_sums(
     assert same(sample.observation["pose"], found.observation["pose"][drawn])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     rows=chosen(),
     length=st.integers(1, 9),
@@ -229,7 +229,6 @@ class Numbers:
         return taken
 
 
-@settings(deadline=None)
 @given(
     n=st.integers(0, 30),
     size=st.integers(1, 12),

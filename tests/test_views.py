@@ -49,7 +49,7 @@ values = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=20), values)
 def test_a_view_asks_what_where_asks(shared: Path, view: str, value: Any) -> None:
     listed = isinstance(value, list | set | np.ndarray)
