@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
@@ -24,8 +25,8 @@ from gymbag.schema import Schema
 from gymbag.schema.info import InfoBlock, InfoColumn, InfoEncoder
 from gymbag.steps import CUT_OFF, Ended
 
-FIELDS = 6
-"""Cells of a row: time, observation, action, reward, terminated, truncated."""
+FIELDS = 4
+"""Cells of a row: time, observation, action, reward."""
 REWARD = 3
 """Which of them the reward is."""
 BLOCK_BYTES = 16 << 20
@@ -120,6 +121,8 @@ class EpisodeBuilder:
         self._options: Mapping[str, Any] | None = None
         self._return = 0.0
         self._finished: list[EpisodeRow] = []
+        self._ends: dict[str, list[int]] = {"terminated": [], "truncated": []}
+        """Which rows say so, of those that are here: at most an episode's last does."""
         self._block_rows = block_rows(schema.row_nbytes)
         self._forget = schema.observation.forget
         self._null_action = schema.action.snapshot(schema.action.null())
@@ -163,7 +166,7 @@ class EpisodeBuilder:
             self._return = 0.0
             if info:
                 self._info.add(here, info)
-            self._cells.extend((time, observed, self._null_action, math.nan, False, False))
+            self._cells.extend((time, observed, self._null_action, math.nan))
             self.running = True
 
     def step(
@@ -228,14 +231,15 @@ class EpisodeBuilder:
                     observed = observe(observation)
                 if not (info or terminated or truncated):
                     # No other thread sees half of what one call of a list does: no lock.
-                    extend((time, observed, acted, reward, terminated, truncated))
+                    extend((time, observed, acted, reward))
                 else:
                     with lock:
                         if info:
                             add_info(len(cells) // fields, info)
-                        extend((time, observed, acted, reward, terminated, truncated))
+                        extend((time, observed, acted, reward))
                         if terminated or truncated:
-                            self._finish(Ended.TERMINATED if terminated else Ended.TRUNCATED)
+                            ended = Ended.TERMINATED if terminated else Ended.TRUNCATED
+                            self._finish(ended, terminated, truncated)
                 if len(cells) >= due[0]:
                     when_full()
             except BaseException as error:
@@ -257,13 +261,15 @@ class EpisodeBuilder:
             self._forget()
             self._info.drop(self._starts.pop())
             return
-        if ended in CUT_OFF:
-            self._cells[-1] = True
-        self._finish(ended)
+        self._finish(ended, False, ended in CUT_OFF)
 
-    def _finish(self, ended: Ended) -> None:
+    def _finish(self, ended: Ended, terminated: bool, truncated: bool) -> None:
         self.running = False
         cells = self._cells
+        if terminated:
+            self._ends["terminated"].append(self.pending - 1)
+        if truncated:
+            self._ends["truncated"].append(self.pending - 1)
         first = max(0, self._start_row + 1 - self._first_row)
         self._finished.append(
             EpisodeRow(
@@ -295,6 +301,7 @@ class EpisodeBuilder:
             twin._lock, twin._due, twin._forget = nullcontext(), [0], _nothing
             twin._cells, twin._starts = self._cells.copy(), self._starts.copy()
             twin._finished, twin._info = self._finished.copy(), self._info.copy()
+            twin._ends = {name: rows.copy() for name, rows in self._ends.items()}
         twin.close(Ended.INTERRUPTED)
         # All of it, however much came since: rows without their episode would be no one's.
         return twin._take(twin.pending)
@@ -320,14 +327,15 @@ class EpisodeBuilder:
         n = min(most, self.pending - self.running)
         cells = self._cells[: n * FIELDS]
         del self._cells[: n * FIELDS]
-        times, observations, actions, rewards, terminated, truncated = (
-            cells[field::FIELDS] for field in range(FIELDS)
-        )
+        times, observations, actions, rewards = (cells[field::FIELDS] for field in range(FIELDS))
         columns = self._number_rows(n)
         columns["time"] = _floats(times)
         columns["reward"] = _floats(rewards)
-        columns["terminated"] = _flags(terminated)
-        columns["truncated"] = _flags(truncated)
+        for name, ends in self._ends.items():
+            count = bisect_left(ends, n)
+            columns[name] = np.zeros(n, np.bool_)
+            columns[name][ends[:count]] = True
+            self._ends[name] = [row - n for row in ends[count:]]
         for codec, values in (
             (self.schema.observation, observations),
             (self.schema.action, actions),
@@ -369,14 +377,6 @@ def _refuse() -> None:
 
 def _raise(_action: Any, _result: Any, error: BaseException) -> None:
     raise error
-
-
-def _flags(values: list[Any]) -> NDArray[np.bool_]:
-    """Return flags as an array; in a third of the time of `np.array`, if they are bools."""
-    try:
-        return np.frombuffer(bytes(values), dtype=np.bool_)
-    except TypeError:
-        return np.array(values, dtype=np.bool_)
 
 
 def _floats(values: list[float]) -> NDArray[np.float64]:
