@@ -145,13 +145,19 @@ class ChunkCache:
         self.nbytes = 0
         self._chunks: OrderedDict[Hashable, NDArray[Any]] = OrderedDict()
 
-    def get(self, key: Hashable, load: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        """Return the chunk of that key, loading it if it is not here. It must not be changed."""
+    def peek(self, key: Hashable) -> NDArray[Any] | None:
+        """Return the chunk of that key if it is here. It must not be changed."""
         with _lock:
             chunk = self._chunks.get(key)
             if chunk is not None:
                 self._chunks.move_to_end(key)
-                return chunk
+            return chunk
+
+    def get(self, key: Hashable, load: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Return the chunk of that key, loading it if it is not here. It must not be changed."""
+        chunk = self.peek(key)
+        if chunk is not None:
+            return chunk
         chunk = load()
         with _lock:
             if key not in self._chunks:

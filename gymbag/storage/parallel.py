@@ -23,7 +23,7 @@ THREADS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity"
 AHEAD = 2 * THREADS
 """How many results may wait to be asked for."""
 NAME = "gymbag-reads"
-WORTH = 1e-3
+WORTH = 3e-4
 """Seconds that an item has to take: threads that hand the interpreter's lock to each other more
 often than that are slower together than one is."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -212,12 +212,16 @@ class DatasetReader(Reader):
         the memory, and small blocks so fast that two threads only wait for the interpreter's lock.
         Three thousand frames took 105 ms by two and take 78 by one, 256 transitions of `fast` 34
         and 17, but those of `default` 49 and 74.
+
+        Blocks are kept for the next time, unless these alone are more than the cache holds.
         """
         out = np.empty((len(rows), *column.shape), dtype=column.dtype)
         stored, field = self._stored(column), column.name in self._in_table
         size = stored.spec.chunk_rows
         order = np.argsort(rows, kind="stable")
         rows = rows[order]
+        block_nbytes = stored.spec.part_rows * stored.spec.row_nbytes
+        keep = len(alike(rows // stored.spec.part_rows)) * block_nbytes <= self._cache.budget
 
         def take(part: tuple[int, int]) -> None:
             start, stop = part
@@ -226,16 +230,21 @@ class DatasetReader(Reader):
             if field:
                 _spread(self._chunk(STEPS, number)[escape(column.name)], wanted, out, places)
             else:
-                self._take_blocks(escape(column.name), number, wanted, out, places)
+                self._take_blocks(escape(column.name), number, wanted, out, places, keep)
 
         scattered = not isinstance(as_slice(rows), slice)
-        large = stored.spec.part_rows * stored.spec.row_nbytes >= LARGE
-        do = each if scattered and large else one_by_one
+        do = each if scattered and block_nbytes >= LARGE else one_by_one
         do(take, alike(rows // size))
         return out
 
     def _take_blocks(
-        self, leaf: str, number: int, wanted: Numbers, out: NDArray[Any], places: Numbers
+        self,
+        leaf: str,
+        number: int,
+        wanted: Numbers,
+        out: NDArray[Any],
+        places: Numbers,
+        keep: bool,
     ) -> None:
         """Take entries of one chunk of an array, of which only those blocks are unpacked."""
         stored = self._column(leaf)
@@ -254,16 +263,30 @@ class DatasetReader(Reader):
                 values[:] = self._chunk(leaf, number)[first * size :][: len(values)]
             return values
 
-        def load_new(first: int) -> NDArray[Any]:
-            return load(first, np.empty((size, *stored.spec.shape), stored.spec.dtype))
+        def block(first: int) -> NDArray[Any]:
+            key, shape = (leaf, number, first), (size, *stored.spec.shape)
+            if keep:
+                return self._cache.get(key, lambda: load(first, np.empty(shape, stored.spec.dtype)))
+            kept = self._cache.peek(key)
+            return load(first, self._scratch(shape, stored.spec.dtype)) if kept is None else kept
 
         for start, stop, whole in in_blocks(wanted, size, places):
             first, some = int(wanted[start]) // size, places[start:stop]
             if whole:
-                load(first, out[as_slice(some)])
+                load(first, out[some[0] : some[-1] + 1])
             else:
-                block = self._cache.get((leaf, number, first), partial(load_new, first))
-                _spread(block, wanted[start:stop] - first * size, out, some)
+                _spread(block(first), wanted[start:stop] - first * size, out, some)
+
+    def _scratch(self, shape: tuple[int, ...], dtype: np.dtype) -> NDArray[Any]:
+        """Return where this thread unpacks what it does not keep.
+
+        It is always the same, and so in the processor's cache: a block of frames takes 0.1 ms
+        there, and 0.15 ms elsewhere.
+        """
+        scratch = getattr(self._latest, "scratch", None)
+        if scratch is None or (scratch.shape, scratch.dtype) != (shape, dtype):
+            scratch = self._latest.scratch = np.empty(shape, dtype)
+        return scratch
 
     def take_column(
         self, column: Column, rows: NDArray[np.int64]

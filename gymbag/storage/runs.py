@@ -50,24 +50,15 @@ def in_blocks(rows: Numbers, size: int, places: Numbers) -> Iterator[tuple[int, 
     >>> list(in_blocks(np.array([3, 4, 5, 6, 7, 8, 8]), 2, np.arange(7)))
     [(0, 1, False), (1, 5, True), (5, 7, False)]
     """
-    begin = end = 0
-    for start, stop in alike(rows // size):
-        whole = stop - start == size and follow(rows[start:stop]) and follow(places[start:stop])
-        if (
-            whole
-            and begin < end
-            and follow(rows[start - 1 :][:2])
-            and follow(places[start - 1 :][:2])
-        ):
-            end = stop
-            continue
-        if begin < end:
-            yield begin, end, True
-        begin, end = (start, stop) if whole else (stop, stop)
-        if not whole:
-            yield start, stop, False
-    if begin < end:
-        yield begin, end, True
+    goes_on = (np.diff(rows) == 1) & (np.diff(places) == 1)
+    breaks = np.concatenate([[0], np.cumsum(~goes_on)])
+    bounds = np.array(alike(rows // size))
+    start, stop = bounds[:, 0], bounds[:, 1]
+    whole = (stop - start == size) & (breaks[start] == breaks[stop - 1])
+    apart = ~(whole[1:] & whole[:-1] & goes_on[start[1:] - 1])
+    first = np.flatnonzero(np.concatenate([[True], apart]))
+    last = np.append(first[1:], len(start)) - 1
+    return zip(start[first].tolist(), stop[last].tolist(), whole[first].tolist(), strict=True)
 
 
 def ranges(numbers: Sequence[int], most: int) -> list[range]:
