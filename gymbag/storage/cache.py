@@ -143,28 +143,31 @@ class ChunkCache:
         self.budget = budget
         """Most bytes kept; one chunk is kept however large."""
         self.nbytes = 0
-        self._chunks: OrderedDict[Hashable, NDArray[Any]] = OrderedDict()
+        self._chunks: OrderedDict[Hashable, Any] = OrderedDict()
 
-    def peek(self, key: Hashable) -> NDArray[Any] | None:
-        """Return the chunk of that key if it is here. It must not be changed."""
+    def peek(self, key: Hashable) -> Any:
+        """Return the chunk of that key; None if it is not here. It must not be changed."""
         with _lock:
             chunk = self._chunks.get(key)
             if chunk is not None:
                 self._chunks.move_to_end(key)
             return chunk
 
-    def get(self, key: Hashable, load: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        """Return the chunk of that key, loading it if it is not here. It must not be changed."""
-        chunk = self.peek(key)
-        if chunk is not None:
-            return chunk
-        chunk = load()
+    def keep(self, key: Hashable, chunk: Any) -> None:
+        """Keep a chunk, or part of one, that has `nbytes`; it must not be changed any more."""
         with _lock:
             if key not in self._chunks:
                 self._chunks[key] = chunk
                 self.nbytes += chunk.nbytes
             while self.nbytes > self.budget and len(self._chunks) > 1:
                 self.nbytes -= self._chunks.popitem(last=False)[1].nbytes
+
+    def get(self, key: Hashable, load: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Return the chunk of that key, loading it if it is not here. It must not be changed."""
+        chunk: NDArray[Any] | None = self.peek(key)
+        if chunk is None:
+            chunk = load()
+            self.keep(key, chunk)
         return chunk
 
     def clear(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import threading
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,16 @@ from numpy.typing import NDArray
 from gymbag.errors import FileError, NoSuchDataset, NotAStore
 from gymbag.schema import Column
 from gymbag.storage.access import open_to_read
+from gymbag.storage.blocks import Block, BlockReader
 from gymbag.storage.bounds import VALUES, Bounds, no_bounds
-from gymbag.storage.cache import ChunkCache, ColumnCache, WholeColumn
+from gymbag.storage.cache import ColumnCache, WholeColumn
 from gymbag.storage.datasets import stored_names
 from gymbag.storage.entries import Reader
-from gymbag.storage.excerpt import unpack_blocks, unpack_field
+from gymbag.storage.excerpt import unpack_field
 from gymbag.storage.meta import Meta
 from gymbag.storage.names import EPISODES, META, STEPS, escape, unescape
-from gymbag.storage.parallel import each, one_by_one
-from gymbag.storage.runs import Numbers, alike, as_slice, in_blocks, ranges
+from gymbag.storage.parallel import each
+from gymbag.storage.runs import as_slice, ranges
 from gymbag.storage.sizes import ColumnSize
 from gymbag.storage.snapshot import MAX_BYTES, Snapshot
 from gymbag.storage.stored import StoredColumn
@@ -33,10 +33,6 @@ TOGETHER = 8
 """So many chunks of a table are unpacked in one call, each of which costs Blosc2 20 us."""
 FEW = 1 << 10
 """Up to so many rows it takes longer to ask whether they follow one another than to copy them."""
-WIDE = 1 << 12
-"""Bytes of an entry from which on it is copied by itself, rather than by NumPy twice."""
-LARGE = 1 << 20
-"""Bytes of a block from which on it takes longer to unpack than to find."""
 CHUNK_SHARE = 4
 """This part of the cache is for single chunks, of columns that are too large to be kept."""
 
@@ -69,7 +65,7 @@ class DatasetReader(Reader):
     ) -> None:
         self.filename = os.fspath(filename)
         self.max_bytes = max_bytes
-        self._cache = ChunkCache(cache_bytes // CHUNK_SHARE)
+        self._blocks = BlockReader(cache_bytes // CHUNK_SHARE)
         self._kept = ColumnCache(cache_bytes - cache_bytes // CHUNK_SHARE)
         self._latest = threading.local()  # what each thread read last
         self._snapshot = snapshot or open_to_read(self.filename, max_bytes)
@@ -150,7 +146,10 @@ class DatasetReader(Reader):
             return np.empty((0, *column.shape), dtype=column.dtype)
         kept = self._keep(column)
         if kept is None:
-            return self._take_by_chunks(column, rows)
+            stored, in_table = self._stored(column), column.name in self._in_table
+            field = escape(column.name) if in_table else None
+            block = Block(field, (stored.spec.part_rows, *column.shape), column.dtype)
+            return self._blocks.take(stored, block, rows)
         run = as_slice(rows)
         if isinstance(run, slice):
             return self.view(column, run).copy()
@@ -183,7 +182,7 @@ class DatasetReader(Reader):
         stored, field = self._stored(column), column.name in self._in_table
         name, size = escape(column.name), stored.spec.chunk_rows
 
-        def load(numbers: range) -> None:
+        def unpack(numbers: range) -> None:
             place = kept.place(numbers)
             full = len(place) == len(numbers) * size
             packed = self._packed(stored, numbers) if field and full else [None]
@@ -191,11 +190,12 @@ class DatasetReader(Reader):
             alone = len(chunks) == len(packed)
             if not (alone and unpack_field(chunks, stored.spec.dtype, name, place)):
                 for start, number in zip(range(0, len(place), size), numbers, strict=True):
-                    chunk = self._chunk(STEPS, number)[name] if field else stored.load(number)
+                    load = self._blocks.chunk if field else StoredColumn.load
+                    chunk = load(stored, number)[name if field else ...]
                     place[start : start + size] = chunk[: len(place) - start]
             self._kept.arrived(kept, numbers)
 
-        each(load, ranges(kept.missing(numbers), TOGETHER))
+        each(unpack, ranges(kept.missing(numbers), TOGETHER))
 
     def _packed(self, steps: StoredColumn, numbers: range) -> list[memoryview | None]:
         """Return chunks of the table as they were packed: a question asks for several fields."""
@@ -204,89 +204,6 @@ class DatasetReader(Reader):
             latest.packed = [steps.packed(number) for number in numbers]
             latest.numbers = numbers
         return latest.packed  # type: ignore[no-any-return]
-
-    def _take_by_chunks(self, column: Column, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the entries of a column that is too large to be kept.
-
-        Mostly by one thread: entries in a row are unpacked straight to their places, at the pace of
-        the memory, and small blocks so fast that two threads only wait for the interpreter's lock.
-        Three thousand frames took 105 ms by two and take 78 by one, 256 transitions of `fast` 34
-        and 17, but those of `default` 49 and 74.
-
-        Blocks are kept for the next time, unless these alone are more than the cache holds.
-        """
-        out = np.empty((len(rows), *column.shape), dtype=column.dtype)
-        stored, field = self._stored(column), column.name in self._in_table
-        size = stored.spec.chunk_rows
-        order = np.argsort(rows, kind="stable")
-        rows = rows[order]
-        block_nbytes = stored.spec.part_rows * stored.spec.row_nbytes
-        keep = len(alike(rows // stored.spec.part_rows)) * block_nbytes <= self._cache.budget
-
-        def take(part: tuple[int, int]) -> None:
-            start, stop = part
-            number = int(rows[start]) // size
-            wanted, places = rows[start:stop] - number * size, order[start:stop]
-            if field:
-                _spread(self._chunk(STEPS, number)[escape(column.name)], wanted, out, places)
-            else:
-                self._take_blocks(escape(column.name), number, wanted, out, places, keep)
-
-        scattered = not isinstance(as_slice(rows), slice)
-        do = each if scattered and block_nbytes >= LARGE else one_by_one
-        do(take, alike(rows // size))
-        return out
-
-    def _take_blocks(
-        self,
-        leaf: str,
-        number: int,
-        wanted: Numbers,
-        out: NDArray[Any],
-        places: Numbers,
-        keep: bool,
-    ) -> None:
-        """Take entries of one chunk of an array, of which only those blocks are unpacked."""
-        stored = self._column(leaf)
-        size = stored.spec.part_rows
-        if size == stored.spec.chunk_rows:
-            _spread(self._chunk(leaf, number), wanted, out, places)
-            return
-
-        @cache
-        def packed() -> memoryview | None:
-            return stored.packed(number)  # which is read only if a block is not here
-
-        def load(first: int, values: NDArray[Any]) -> NDArray[Any]:
-            chunk = packed()
-            if chunk is None or not unpack_blocks(chunk, first, len(values) // size, values):
-                values[:] = self._chunk(leaf, number)[first * size :][: len(values)]
-            return values
-
-        def block(first: int) -> NDArray[Any]:
-            key, shape = (leaf, number, first), (size, *stored.spec.shape)
-            if keep:
-                return self._cache.get(key, lambda: load(first, np.empty(shape, stored.spec.dtype)))
-            kept = self._cache.peek(key)
-            return load(first, self._scratch(shape, stored.spec.dtype)) if kept is None else kept
-
-        for start, stop, whole in in_blocks(wanted, size, places):
-            first, some = int(wanted[start]) // size, places[start:stop]
-            if whole:
-                load(first, out[some[0] : some[-1] + 1])
-            else:
-                _spread(block(first), wanted[start:stop] - first * size, out, some)
-
-    def _scratch(self, shape: tuple[int, ...], dtype: np.dtype) -> NDArray[Any]:
-        """Return where this thread unpacks what it does not keep.
-
-        It is always the same, and so in the processor's cache: a block of frames takes 0.1 ms
-        there, and 0.15 ms elsewhere.
-        """
-        scratch = getattr(self._latest, "scratch", None)
-        if scratch is None or (scratch.shape, scratch.dtype) != (shape, dtype):
-            scratch = self._latest.scratch = np.empty(shape, dtype)
-        return scratch
 
     def take_column(
         self, column: Column, rows: NDArray[np.int64]
@@ -344,18 +261,5 @@ class DatasetReader(Reader):
         """Give the file back."""
         self._snapshot.close()
         self._latest = threading.local()
-        self._cache.clear()
+        self._blocks.clear()
         self._kept.clear()
-
-    def _chunk(self, leaf: str, number: int) -> NDArray[Any]:
-        column = self._column(leaf)
-        return self._cache.get((leaf, number), lambda: column.load(number))
-
-
-def _spread(values: NDArray[Any], wanted: Numbers, out: NDArray[Any], places: Numbers) -> None:
-    """Copy some entries to their places."""
-    if values[0].nbytes < WIDE and len(wanted) > 1:
-        out[as_slice(places)] = values[as_slice(wanted)]
-        return
-    for entry, place in zip(wanted.tolist(), places.tolist(), strict=True):
-        out[place] = values[entry]
