@@ -158,14 +158,19 @@ class EpisodeBuilder:
         observed = self.schema.observation.snapshot(observation)
         with self._lock:
             here = len(self._cells) // FIELDS
+            if info:
+                try:
+                    self._info.add(here, info)
+                except BaseException:
+                    self._info.drop(here)
+                    self._forget()
+                    raise
             self._starts.append(here)
             self._start_row = self._first_row + here
             self._start_time = time
             self._seed = None if seed is None else int(seed)
             self._options = options
             self._return = 0.0
-            if info:
-                self._info.add(here, info)
             self._cells.extend((time, observed, self._null_action, math.nan))
             self.running = True
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gymbag.errors import FileError
 from gymbag.records import Records, Rows
 from gymbag.steps import Ended, Episode, Step
 
@@ -23,6 +24,9 @@ class StoredEpisode(Episode):
         self._entry = records.episodes[number]
         self._rows = records.episode_rows(number)
         self.ended = Ended(self._entry["ended"].decode("ascii"))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _episode, (self._records, self.id, self._entry.tobytes())
 
     def steps(self) -> Iterator[Step]:
         """Iterate over the n + 1 rows, the reset first."""
@@ -112,6 +116,10 @@ class Segment:
         self.start = int(rows[0] - records.first_rows[self.episode])
         """The step in the episode at which the segment begins; 0 is the reset."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        entry = self._records.episodes[self.episode].tobytes()
+        return _segment, (self._records, self.rows, self.episode, entry)
+
     @property
     def stop(self) -> int:
         """The step after its last."""
@@ -131,3 +139,22 @@ class Segment:
 
     def __repr__(self) -> str:
         return f"<Segment steps {self.start} to {self.stop - 1} of episode {self.episode}>"
+
+
+def _episode(records: Records, number: int, entry: bytes) -> StoredEpisode:
+    _require_same(records, number, entry)
+    return StoredEpisode(records, number)
+
+
+def _segment(records: Records, rows: Rows, number: int, entry: bytes) -> Segment:
+    _require_same(records, number, entry)
+    return Segment(records, rows)
+
+
+def _require_same(records: Records, number: int, entry: bytes) -> None:
+    """Check that a file that was opened again has that episode where it was."""
+    if not (number < len(records.episodes) and records.episodes[number].tobytes() == entry):
+        raise FileError(
+            f"{records.reader.filename}: episode {number} is not the one that was pickled, for the "
+            "file has changed since; take it from the store again"
+        )

@@ -371,6 +371,19 @@ def test_odd_infos_and_rewards(tmp_path: Path) -> None:
         assert store.episodes[0].rewards.tolist() == [1.5]
 
 
+def test_a_reset_that_is_refused_for_its_info_leaves_nothing(tmp_path: Path) -> None:
+    recorder = gymbag.HDF5Recorder(tmp_path / "x.h5", spaces.Discrete(9), spaces.Discrete(2))
+    for start in (0, 3):
+        recorder.on_reset(0.0, start, {})
+        recorder.on_step(1.0, start + 1, 1, 1.0, True, False, {"key": start})
+        with pytest.raises(AttributeError):
+            recorder.on_reset(2.0, 8, 7)
+    recorder.on_close()
+    with gymbag.open(tmp_path / "x.h5") as store:
+        assert store["episode"].tolist() == [0, 0, 1, 1]
+        assert store["observation"].tolist() == [0, 1, 3, 4]
+
+
 def test_a_recording_is_not_copied(tmp_path: Path) -> None:
     with (
         gymbag.record_hdf5(Reusing(), tmp_path / "x.h5") as env,

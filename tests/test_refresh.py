@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from gymnasium import spaces
 
 import gymbag
 from gymbag.errors import FileError
+from gymbag.storage.cache import ChunkCache, ColumnCache, _lock
 
 EPISODES, LENGTH, WIDTH = 40, 50, 1000
 HERE = {"PYTHONPATH": str(Path(gymbag.__file__).parents[1])}
@@ -187,3 +189,64 @@ done.set()
 def test_forks_read_whatever_threads_were_at(path: Path) -> None:
     command = [sys.executable, "-c", FORKS, os.fspath(path)]
     subprocess.run(command, env=HERE, timeout=60, check=True)
+
+
+SIGNALS = """
+import os, signal, sys
+import gymbag
+from gymbag.storage import reader
+
+reader.CACHE_BYTES = 1 << 18
+store, other = gymbag.open(sys.argv[1]), gymbag.open(sys.argv[1])
+wanted = float(store["observation"].sum())
+interrupted = 0
+
+def handle(*_):
+    global interrupted
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    interrupted += 1
+    store.sample(4, 0), other.sample(4, 0)
+    child = os.fork()
+    if not child:
+        os._exit(float(store["observation"].sum()) != wanted)
+    assert os.waitpid(child, 0)[1] == 0
+
+signal.signal(signal.SIGALRM, handle)
+for number in range(60):
+    # The moment is another every time.
+    signal.setitimer(signal.ITIMER_REAL, 0.0005 + 0.0001 * number)
+    while interrupted <= number:
+        assert len(store.sample(64, number).reward) == 64
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_handler_reads_and_forks_whatever_it_interrupts(path: Path) -> None:
+    command = [sys.executable, "-c", SIGNALS, os.fspath(path)]
+    subprocess.run(command, env=HERE, timeout=60, check=True)
+
+
+def test_a_cache_interrupted_by_its_own_thread_keeps_nothing_more() -> None:
+    cache, column = ChunkCache(100), ColumnCache(100)
+    cache.keep("a", np.zeros(2))
+    with _lock:
+        assert cache.peek("a") is None
+        assert column.column("a", np.dtype("f8"), (2,), 2) is None
+        cache.keep("b", np.zeros(2))
+        cache.clear()
+    assert cache.nbytes == 16
+    assert cache.peek("a") is not None
+
+
+def test_pickles_of_parts_that_have_moved_are_refused(path: Path) -> None:
+    with gymbag.open(path) as store:
+        segment = next(store.where("episode == 10 and step > 3").segments())
+        pickled = [pickle.dumps(next(store.where("episode == 10").episodes()))]
+        pickled.append(pickle.dumps(segment))
+        episode, again = map(pickle.loads, pickled)
+        assert episode.observations[0, 0] == 10_000
+        assert again["observation"][0, 0] == segment["observation"][0, 0]
+    gymbag.delete_episodes(path, None, range(5))
+    for part in pickled:
+        with pytest.raises(FileError, match=r"episode 10 is not the one that was pickled"):
+            pickle.loads(part)

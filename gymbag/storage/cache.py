@@ -2,7 +2,8 @@
 """What has been decoded, as far as it was used last and a budget of bytes allows.
 
 All caches of a process have one lock, which is held for moments only: never while another thread
-forks, or the child would wait for a thread that it has not.
+forks, or the child would wait for a thread that it has not. What interrupts such a moment in its
+own thread, a signal's handler or an object's end, goes on as if nothing were kept.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_lock = threading.Lock()
+_lock = threading.RLock()
+_interrupting: Callable[[], bool] = _lock._is_owned  # type: ignore[attr-defined]
+"""Whether this thread holds the lock already, as `threading.Condition` asks it."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
@@ -96,8 +99,8 @@ class ColumnCache:
     def column(
         self, key: Hashable, dtype: np.dtype, shape: tuple[int, ...], chunk_rows: int
     ) -> WholeColumn | None:
-        """Return the column of that key; None if it would not fit."""
-        if math.prod(shape) * dtype.itemsize > self.budget:
+        """Return the column of that key; None if it would not fit, or cannot be had now."""
+        if math.prod(shape) * dtype.itemsize > self.budget or _interrupting():
             return None
         with _lock:
             column = self._columns.get(key)
@@ -122,6 +125,8 @@ class ColumnCache:
 
     def clear(self) -> None:
         """Forget everything."""
+        if _interrupting():
+            return
         with _lock:
             self.complete.clear()
             self._columns.clear()
@@ -147,6 +152,8 @@ class ChunkCache:
 
     def peek(self, key: Hashable) -> Any:
         """Return the chunk of that key; None if it is not here. It must not be changed."""
+        if _interrupting():
+            return None
         with _lock:
             chunk = self._chunks.get(key)
             if chunk is not None:
@@ -155,6 +162,8 @@ class ChunkCache:
 
     def keep(self, key: Hashable, chunk: Any) -> None:
         """Keep a chunk, or part of one, that has `nbytes`; it must not be changed any more."""
+        if _interrupting():
+            return
         with _lock:
             if key not in self._chunks:
                 self._chunks[key] = chunk
@@ -172,6 +181,8 @@ class ChunkCache:
 
     def clear(self) -> None:
         """Forget everything."""
+        if _interrupting():
+            return
         with _lock:
             self._chunks.clear()
             self.nbytes = 0
