@@ -212,6 +212,7 @@ class EpisodeBuilder:
         """
         observe, act = self.schema.observation.snapshot, self.schema.action.snapshot
         array_type, dtype, shape, copied = self.schema.observation.quick()
+        plain = self.schema.action.plain
         cells, extend, add_info = self._cells, self._cells.extend, self._info.add
         due, fields, when_full, lock = self._due, FIELDS, self._when_full, self._lock
 
@@ -223,7 +224,7 @@ class EpisodeBuilder:
                 if not self.running:
                     _refuse()
                 # The observation last: it is taken only if the step is.
-                acted = act(action)
+                acted = action if type(action) is int and action in plain else act(action)
                 if type(reward) is not float:
                     reward = _number(reward)
                 if (

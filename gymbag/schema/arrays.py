@@ -23,7 +23,7 @@ from gymbag.schema.slabs import Slabs
 WIDE = 4096
 """From this many bytes on, memory for copies is kept and used again."""
 SMALL = 256
-"""Up to this many values, a Discrete value is looked up instead of converted."""
+"""So many of a Discrete space's values are known by heart."""
 
 
 def smallest_dtype(low: int, high: int) -> np.dtype:
@@ -269,11 +269,11 @@ class DiscreteCodec(SpaceCodec):
         self.n = int(description["n"])
         stored = smallest_dtype(self.start, self.start + self.n - 1)
         self.columns = (Column(path, stored, (), frame),)
+        self.plain = frozenset({0, *range(self.start, self.start + min(self.n, SMALL))})
         self.snapshot = self._bind_snapshot()  # type: ignore[assignment,method-assign]
 
     def _bind_snapshot(self) -> Callable[[Any], int]:
-        few = range(self.start, self.start + min(self.n, SMALL))
-        known, fit = {0: 0, **{value: value for value in few}}, self._fit
+        known, fit = dict(zip(self.plain, self.plain, strict=True)), self._fit
         index = operator.index  # Python's integers are found sooner than NumPy's
 
         def snapshot(value: Any) -> int:

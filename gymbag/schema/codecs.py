@@ -46,6 +46,9 @@ class SpaceCodec(ABC):
     columns: tuple[Column, ...] = ()
     """The columns, in the order in which `encode` gives and `decode` takes their arrays."""
 
+    plain: frozenset[int] = frozenset()
+    """Integers that are snapshots themselves: a recording takes them without a call."""
+
     def __init__(self, description: Description, path: str, frame: str) -> None:
         self.description = description
         self.path = path

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gymbag.schema import jsonable
 from gymbag.schema.slabs import Packed, Packing, Parts
-from gymbag.storage.columns import ColumnSpec
+from gymbag.storage.columns import ColumnSpec, opaque
 from gymbag.storage.compression import power_of_two
 from gymbag.storage.excerpt import joined
 from gymbag.storage.file import StepFile
@@ -101,7 +101,7 @@ class ColumnBuffer:
         if whole is None and any(self._packs):
             self._unpack_all()
             self._write(self._tail, first)
-            self._tail[:] = 0
+            self._clear()
             return
         kind, frame = Kind.ZEROS, b""
         if whole is not None:
@@ -129,7 +129,7 @@ class ColumnBuffer:
                 start += size
                 continue
             count = min(size - filled, len(values) - start)
-            self._tail[filled : filled + count] = values[start : start + count]
+            opaque(self._tail)[filled : filled + count] = opaque(values)[start : start + count]
             self._advance(count)
             start += count
 
@@ -183,7 +183,10 @@ class ColumnBuffer:
         self.rows += count
         if self.rows % self.spec.chunk_rows == 0:
             self._write(self._tail, self.rows - self.spec.chunk_rows)
-            self._tail[:] = 0
+            self._clear()
+
+    def _clear(self) -> None:
+        self._tail.view(np.uint8).fill(0)
 
     def _write(self, chunk: NDArray[Any], first: int, rows: int | None = None) -> None:
         """Hand the log a chunk, full unless it is said how many rows of it count."""

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gymbag.errors import NotAStore
 from gymbag.storage.compression import CODECS, Compression
@@ -131,3 +132,14 @@ def _count(value: Any) -> int:
     if type(value) is not int or not 0 < value < MOST_CHUNK:
         raise ValueError(f"the number {value!r:.40}")
     return value
+
+
+def opaque(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return the same memory as entries without fields, if it has fields.
+
+    NumPy copies rows of a table field by field, at 30 times the cost.
+
+    >>> opaque(np.zeros(3, "u1, f8")).dtype, opaque(np.zeros(3)).dtype
+    (dtype('V9'), dtype('float64'))
+    """
+    return rows if rows.dtype.names is None else rows.view(f"V{rows.itemsize}")

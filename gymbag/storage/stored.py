@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gymbag.errors import NoSuchFile
 from gymbag.storage import disk, log
 from gymbag.storage.bounds import bounds_dtype, no_bounds
+from gymbag.storage.columns import opaque
 from gymbag.storage.footer import IndexedColumn
 from gymbag.storage.frames import Damaged, chunk_of, unpack, unpack_frame
 from gymbag.storage.log import Kind, Piece
@@ -130,7 +131,7 @@ class StoredColumn:
                 values = np.zeros(self.spec.chunk_shape, self.spec.dtype)
             for piece in pieces:
                 start = piece.first % self.spec.chunk_rows
-                values[start : start + piece.rows] = self._values(piece)
+                opaque(values)[start : start + piece.rows] = opaque(self._values(piece))
         except Damaged as error:
             if str(error).startswith(self._filename):
                 raise
@@ -181,7 +182,8 @@ class StoredColumn:
             first, last = max(start, number * size), min(stop, (number + 1) * size)
             place = values[first - start : last - start]
             if not (len(place) == size and self._unpack_into(place, number)):
-                place[:] = self.load(number)[first - number * size : last - number * size]
+                some = self.load(number)[first - number * size : last - number * size]
+                opaque(place)[:] = opaque(some)
         return values
 
     def _unpack_into(self, place: NDArray[Any], number: int) -> bool:
