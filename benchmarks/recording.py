@@ -29,7 +29,7 @@ NAME = "recording"
 
 STEPS = {"CartPole-v1": 100_000, "ALE/Breakout-v5": 3_000}
 QUICK_STEPS = {"CartPole-v1": 500, "ALE/Breakout-v5": 20}
-REPETITIONS = 5
+REPETITIONS = 9
 
 PACKAGES = ["ale-py", "blosc2", "gym", "gymbag", "gymnasium", "numpy", "tables"]
 

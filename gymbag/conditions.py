@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from gymbag.query import (
     unknown,
 )
 from gymbag.records import Records, Rows, Span, numbers
+from gymbag.schema.info import InfoColumn
 
 Mask = NDArray[np.bool_]
 
@@ -37,6 +38,16 @@ class Condition(ABC):
     def whole(self) -> bool:
         """Whether `episodes` says all: of an episode every row is selected, or none."""
         return False
+
+    @abstractmethod
+    def anew(self, records: Records) -> Condition:
+        """Return the same as it is to be asked of these records.
+
+        Infos that came since may have given a field another kind, or made it one of two.
+
+        Raises:
+            QueryError: a question makes no sense any more; the message shows where.
+        """
 
     @abstractmethod
     def episodes(self, records: Records) -> Mask:
@@ -60,6 +71,10 @@ class Everything(Condition):
         """All of every episode."""
         return True
 
+    def anew(self, records: Records) -> Everything:
+        """Return this."""
+        return self
+
     def episodes(self, records: Records) -> Mask:
         """Return all episodes."""
         return np.ones(len(records.episodes), dtype=np.bool_)
@@ -78,11 +93,20 @@ class Asked(Condition):
     """The rows of which a question holds."""
 
     plan: Plan
+    params: Mapping[str, Any]
+    info_columns: tuple[InfoColumn, ...]
+    """What the infos had when the plan was made."""
 
     @property
     def whole(self) -> bool:
         """If all terms are about episodes."""
         return self.plan.row is None and self.plan.wide is None
+
+    def anew(self, records: Records) -> Asked:
+        """Return a new plan, if the infos have other columns by now."""
+        if self.info_columns == records.reader.meta.info_columns:
+            return self
+        return ask(records, self.plan.text, self.params)
 
     def episodes(self, records: Records) -> Mask:
         """Return the episodes of which those terms hold that are about episodes."""
@@ -128,6 +152,10 @@ class Both(Condition):
         """If both are."""
         return self.one.whole and self.other.whole
 
+    def anew(self, records: Records) -> Both:
+        """Return both anew."""
+        return replace(self, one=self.one.anew(records), other=self.other.anew(records))
+
     def episodes(self, records: Records) -> Mask:
         """Return the episodes that are possible in both."""
         return self.one.episodes(records) & self.other.episodes(records)
@@ -155,6 +183,10 @@ class Either(Condition):
         """If both are."""
         return self.one.whole and self.other.whole
 
+    def anew(self, records: Records) -> Either:
+        """Return both anew."""
+        return replace(self, one=self.one.anew(records), other=self.other.anew(records))
+
     def episodes(self, records: Records) -> Mask:
         """Return the episodes that are possible in either."""
         return self.one.episodes(records) | self.other.episodes(records)
@@ -176,6 +208,10 @@ class Neither(Condition):
 
     other: Condition
 
+    def anew(self, records: Records) -> Neither:
+        """Return the opposite of the other anew."""
+        return replace(self, other=self.other.anew(records))
+
     def episodes(self, records: Records) -> Mask:
         """Return all: an episode that has rows in the other has some outside, too."""
         return np.ones(len(records.episodes), dtype=np.bool_)
@@ -191,7 +227,8 @@ class Neither(Condition):
 
 def ask(records: Records, text: str, params: Mapping[str, Any]) -> Asked:
     """Return the condition that a question's text states."""
-    return Asked(compile_query(text, records.catalogue, params))
+    plan = compile_query(text, records.catalogue, params)
+    return Asked(plan, params, records.reader.meta.info_columns)
 
 
 def _narrowed(

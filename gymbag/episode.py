@@ -14,15 +14,15 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gymbag.block import Block, EpisodeRow
 from gymbag.errors import EpisodeError, SchemaError
 from gymbag.schema import Schema
-from gymbag.schema.info import InfoBlock, InfoColumn, InfoEncoder
+from gymbag.schema.info import InfoColumn, InfoEncoder
 from gymbag.steps import CUT_OFF, Ended
 
 FIELDS = 4
@@ -42,36 +42,6 @@ def block_rows(row_nbytes: int) -> int:
     """
     rows = min(BLOCK_ROWS, BLOCK_BYTES // max(1, row_nbytes))
     return 1 << max(0, rows.bit_length() - 1)
-
-
-class EpisodeRow(NamedTuple):
-    """What the table of episodes says of one."""
-
-    id: int
-    first_row: int
-    """Number of its reset's row in the data set."""
-    rows: int
-    """Rows, the reset's included."""
-    episode_return: float
-    start_time: float
-    """Unix time of its reset, in seconds."""
-    end_time: float
-    """Unix time of its last row, in seconds."""
-    ended: Ended
-    seed: int | None
-    options: Mapping[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Rows that follow one another, ready to append; and the episodes that end in them."""
-
-    rows: int
-    columns: dict[str, Any]
-    """Arrays by column name: one entry for each row, or for each item of ragged rows; `Parts`
-    where wide values were packed."""
-    info: InfoBlock
-    episodes: tuple[EpisodeRow, ...]
 
 
 class EpisodeBuilder:
@@ -162,7 +132,6 @@ class EpisodeBuilder:
                 try:
                     self._info.add(here, info)
                 except BaseException:
-                    self._info.drop(here)
                     self._forget()
                     raise
             self._starts.append(here)
@@ -241,7 +210,11 @@ class EpisodeBuilder:
                 else:
                     with lock:
                         if info:
-                            add_info(len(cells) // fields, info)
+                            try:
+                                add_info(len(cells) // fields, info)
+                            except BaseException:
+                                self._forget()
+                                raise
                         extend((time, observed, acted, reward))
                         if terminated or truncated:
                             ended = Ended.TERMINATED if terminated else Ended.TRUNCATED

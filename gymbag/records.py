@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gymbag.catalogue import EPISODE_FIELDS, INFO, DatasetCatalogue, descend
+from gymbag.errors import SchemaError
 from gymbag.query import Between, Field, Values
 from gymbag.query.parse import parse
 from gymbag.query.tree import Path
@@ -314,9 +315,21 @@ class Dataset:
         """Its rows, when it was opened or last refreshed."""
 
     def refresh(self) -> None:
-        """Move on to what has been committed since."""
+        """Move on to what has been committed since.
+
+        Raises:
+            SchemaError: another data set is there by now, with other spaces.
+        """
         reader = self.records.reader
-        self.records = _opened(reader.files, reader.meta.name, reader.max_bytes)
+        records = _opened(reader.files, reader.meta.name, reader.max_bytes)
+        try:
+            records.schema.require_same(self.records.schema, others="the one before")
+        except SchemaError as error:
+            raise SchemaError(
+                f"{reader.filename}: data set {reader.meta.name!r} is another than it was: "
+                f"{error}; open it anew"
+            ) from None
+        self.records = records
 
 
 def _opened(files: list[str], name: str, max_bytes: int) -> Records:

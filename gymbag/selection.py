@@ -84,7 +84,7 @@ class Selection:
 
     def _scan(self, records: Records) -> Iterator[Rows]:
         """Iterate over the selected rows, some at a time."""
-        condition = self._condition
+        condition = self._condition.anew(records)
         possible = condition.episodes(records)
 
         def ask(window: Span) -> Rows:
@@ -151,7 +151,8 @@ class Selection:
         """Iterate over the whole episodes in which at least one row is selected."""
         records = self._records
         if self._condition.whole:
-            for episode in np.flatnonzero(self._condition.episodes(records)).tolist():
+            condition = self._condition.anew(records)
+            for episode in np.flatnonzero(condition.episodes(records)).tolist():
                 yield StoredEpisode(records, episode)
             return
         last = -1

@@ -258,6 +258,10 @@ class Store:
 
         Selections are asked of that from now on. Episodes, segments and items that were had before
         stay as they are, and iterations that have begun, in any thread, go on in what was there.
+
+        Raises:
+            SchemaError: the file was replaced by one whose data set has other spaces; what was
+                there is read on.
         """
         self._dataset.refresh()
 

@@ -28,7 +28,8 @@ LAYERS = [
     ["records"],
     ["stretches"],
     ["storage"],
-    ["catalogue", "episode", "mismatch"],
+    ["episode"],
+    ["block", "catalogue", "mismatch"],
     ["query", "schema"],
     ["batches", "bins", "divergence", "images", "steps"],
     ["errors", "version"],
@@ -40,6 +41,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 PURE = {
     "batches",
     "bins",
+    "block",
     "divergence",
     "errors",
     "images",

@@ -371,17 +371,35 @@ def test_odd_infos_and_rewards(tmp_path: Path) -> None:
         assert store.episodes[0].rewards.tolist() == [1.5]
 
 
-def test_a_reset_that_is_refused_for_its_info_leaves_nothing(tmp_path: Path) -> None:
-    recorder = gymbag.HDF5Recorder(tmp_path / "x.h5", spaces.Discrete(9), spaces.Discrete(2))
+class Unfinished(dict[str, int]):
+    def items(self) -> Any:
+        yield "key", 8
+        raise OverflowError
+
+
+def test_what_is_refused_for_its_info_leaves_nothing(tmp_path: Path) -> None:
+    wide = spaces.Box(0, 255, (5000,), np.uint8)
+    recorder = gymbag.HDF5Recorder(tmp_path / "x.h5", wide, spaces.Discrete(2))
+
+    def observation(value: int) -> Any:
+        return np.full(5000, value, np.uint8)
+
     for start in (0, 3):
-        recorder.on_reset(0.0, start, {})
-        recorder.on_step(1.0, start + 1, 1, 1.0, True, False, {"key": start})
-        with pytest.raises(AttributeError):
-            recorder.on_reset(2.0, 8, 7)
+        recorder.on_reset(0.0, observation(start), {})
+        for info, error in ((7, SchemaError), (Unfinished(key=1), OverflowError)):
+            refused: Any = info
+            with pytest.raises(error):
+                recorder.on_step(1.0, observation(8), 1, 1.0, False, False, refused)
+        recorder.on_step(1.0, observation(start + 1), 1, 1.0, True, False, {"key": start})
+        for info, error in ((7, SchemaError), (Unfinished(key=1), OverflowError)):
+            refused = info
+            with pytest.raises(error):
+                recorder.on_reset(2.0, observation(8), refused)
     recorder.on_close()
     with gymbag.open(tmp_path / "x.h5") as store:
         assert store["episode"].tolist() == [0, 0, 1, 1]
-        assert store["observation"].tolist() == [0, 1, 3, 4]
+        assert store["observation"][:, 0].tolist() == [0, 1, 3, 4]
+        assert store["info.key"].tolist() == [None, 0, None, 3]
 
 
 def test_a_recording_is_not_copied(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from gymnasium import spaces
 
 import gymbag
-from gymbag.errors import FileError
+from gymbag.errors import FileError, QueryError, SchemaError
 from gymbag.storage.cache import ChunkCache, ColumnCache, _lock
 
 EPISODES, LENGTH, WIDTH = 40, 50, 1000
@@ -250,3 +250,38 @@ def test_pickles_of_parts_that_have_moved_are_refused(path: Path) -> None:
     for part in pickled:
         with pytest.raises(FileError, match=r"episode 10 is not the one that was pickled"):
             pickle.loads(part)
+
+
+def test_questions_are_understood_anew_when_infos_have_other_values(tmp_path: Path) -> None:
+    path = tmp_path / "x.h5"
+
+    def record(*values: Any) -> None:
+        recorder = gymbag.HDF5Recorder(path, spaces.Discrete(9), spaces.Discrete(2))
+        recorder.on_reset(0.0, 0, {})
+        for value in values:
+            recorder.on_step(0.0, 1, 1, 0.0, False, False, {"x": value})
+        recorder.on_close()
+
+    record(True, False)
+    with gymbag.open(path) as store:
+        flag, compared = store.where("info.x"), store.where("step > 0") & store.where("info.x > 0")
+        either = ~(store.where("info.x > 0") | store.where("episode == 7"))
+        assert (len(flag), len(compared), len(either)) == (1, 1, 2)
+        record(2.5, -1.0, True)
+        store.refresh()
+        assert compared["info.x"].tolist() == [1.0, 2.5, 1.0]
+        assert pickle.loads(pickle.dumps(either)).rows.tolist() == [0, 2, 3, 5]
+        with pytest.raises(QueryError, match="is not a condition"):
+            len(flag)
+
+
+def test_a_file_of_other_spaces_is_not_moved_on_to(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.h5"
+    gymbag.HDF5Recorder(other, spaces.Discrete(9), spaces.Discrete(3)).on_close()
+    with gymbag.open(path) as store:
+        selection = store.where("step == 1 and observation[0] > 5000")
+        wanted = firsts(selection)
+        os.replace(other, path)
+        with pytest.raises(SchemaError, match=r"observation: it has Discrete\(9\), the one before"):
+            store.refresh()
+        assert firsts(selection) == wanted

@@ -111,17 +111,23 @@ class Schema:
         """
         return cls(describe(observation_space, "observation"), describe(action_space, "action"))
 
-    def require_same(self, other: Schema) -> None:
+    def require_same(self, other: Schema, *, mine: str = "it", others: str = "the other") -> None:
         """Check that `other` has the same spaces.
+
+        Args:
+            other: another schema.
+            mine: what this one belongs to, for the message.
+            others: what the other one belongs to.
 
         Raises:
             SchemaError: it has not; the message names the first leaf that differs.
         """
         pairs = ((self.observation, other.observation), (self.action, other.action))
-        for mine, theirs in pairs:
-            difference = first_difference(mine.description, theirs.description, mine.path)
-            if difference:
-                raise SchemaError(difference)
+        for one, two in pairs:
+            found = first_difference(one.description, two.description, one.path)
+            if found:
+                path, has, gives = found
+                raise SchemaError(f"{path}: {mine} has {has}, {others} has {gives}")
 
 
 def describe_space(space: Any) -> Description:
@@ -158,8 +164,8 @@ def null_sample(space: Any) -> Any:
     return compile_codec(describe(space, "space"), "space", ROWS).null()
 
 
-def first_difference(mine: Any, theirs: Any, path: str) -> str | None:
-    """Return a sentence on the first leaf in which two descriptions differ, or None."""
+def first_difference(mine: Any, theirs: Any, path: str) -> tuple[str, str, str] | None:
+    """Return the first leaf in which two descriptions differ, and both spaces, or None."""
     if mine == theirs:
         return None
     if isinstance(mine, dict) and isinstance(theirs, dict) and mine["type"] == theirs["type"]:
@@ -176,7 +182,7 @@ def first_difference(mine: Any, theirs: Any, path: str) -> str | None:
         _short(compile_codec(description, path, ROWS).restore(gymnasium.spaces))
         for description in (mine, theirs)
     )
-    return f"{path}: the data set has {has}, this environment has {gives}"
+    return path, has, gives
 
 
 def _child_keys(codec: SpaceCodec) -> list[Any]:

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gymbag.errors import RecordingWarning
+from gymbag.errors import RecordingWarning, SchemaError
 from gymbag.schema import jsonable
 from gymbag.schema.columns import ROWS, Column, child_path
 from gymbag.schema.text import bytes_columns, join_bytes
@@ -124,10 +124,21 @@ class InfoEncoder:
         self._said: set[Any] = set()
 
     def add(self, row: int, info: Mapping[Any, Any]) -> None:
-        """Take the info of a row; rows ascend, and those without one may be left out."""
-        rest = self._add(row, info, ())
-        if rest:
-            self._cells[row] = self._cell(rest)
+        """Take the info of a row; rows ascend, and those without one may be left out.
+
+        Raises:
+            SchemaError: it is no mapping. Of an info that is refused, nothing is taken.
+        """
+        try:
+            rest = self._add(row, info, ())
+            if rest:
+                self._cells[row] = self._cell(rest)
+        except BaseException:
+            self.drop(row)
+            if hasattr(info, "items"):
+                raise
+            found = f"{info!r:.80} ({type(info).__name__})"
+            raise SchemaError(f"info: found {found}; expected a dict") from None
 
     def _add(self, row: int, info: Mapping[Any, Any], above: Keys) -> dict[Any, Any]:
         """Put what has a column there, and return the rest."""

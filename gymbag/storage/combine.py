@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from gymbag.errors import FileBusy, FileError, NoSuchFile, NotAStore, SchemaError
-from gymbag.schema import Schema, jsonable
+from gymbag.schema import jsonable
 from gymbag.storage.access import open_to_read
 from gymbag.storage.concatenate import Concatenation, Member
 from gymbag.storage.datasets import lane_name, lane_of, stored_names
@@ -213,14 +213,11 @@ def _same(one: Member, other: Member) -> bool:
 
 def _require_same(first: Member, member: Member) -> None:
     one, other = first.reader.filename, member.reader.filename
-    schemas: tuple[Schema, Schema] = first.meta.schema, member.meta.schema
     try:
-        schemas[0].require_same(schemas[1])
+        first.meta.schema.require_same(member.meta.schema, mine=one, others=other)
     except SchemaError as error:
-        difference = str(error).replace("the data set has", f"{one} has")
-        difference = difference.replace("this environment has", f"{other} has")
         raise SchemaError(
-            f"{member.where}: cannot follow that of {one}, for the spaces differ: {difference}; to "
+            f"{member.where}: cannot follow that of {one}, for the spaces differ: {error}; to "
             f"keep both, one as {member.meta.name + '-2'!r}, merge with --separate, or "
             "separate=True"
         ) from None

@@ -114,7 +114,7 @@ class JoinedReader(Reader):
         first, *others = self._parts
         for part in others:
             try:
-                first.meta.schema.require_same(part.meta.schema)
+                part.meta.schema.require_same(first.meta.schema)
             except SchemaError as error:
                 raise SchemaError(
                     f"{part.filename}: data set {part.meta.name!r} cannot be read as one with "

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gymbag.episode import Block, EpisodeRow
+from gymbag.block import Block, EpisodeRow
 from gymbag.errors import FileBusy, NotAStore, SchemaError
 from gymbag.schema import Column, Schema, jsonable
 from gymbag.schema.codecs import Arrays
@@ -141,7 +141,7 @@ class DatasetWriter:
         lines = meta_column.read(0, meta_column.rows).tobytes()
         meta = Meta.parse(lines, self.filename)
         try:
-            meta.schema.require_same(self._schema)
+            meta.schema.require_same(self._schema, mine="the data set", others="this environment")
         except SchemaError as error:
             raise SchemaError(
                 f"{self.filename}: data set {self.name!r} has another space: "
