@@ -15,6 +15,7 @@ ASKERS = "benchmarks.askers"
 SPREAD, CLUSTERED = "rewards spread", "rewards late"
 LIMIT = 0.999
 ROWS = 10_000_000
+QUICKEST = "the quickest other"
 QUICK_ROWS = 20_000
 
 PEERS = {
@@ -41,31 +42,51 @@ SUITE = Suite(
             "reward > 0 and not terminated, file opened anew",
             SPREAD,
             lambda asker, seed: asker.rewarded(),
+            aim=QUICKEST,
         ),
         Question(
             "the same, asked again in the open file",
             SPREAD,
             lambda asker, seed: asker.rewarded(),
             anew=False,
+            aim="1.5",
         ),
         Question(
-            f"reward > {LIMIT}, file opened anew", SPREAD, lambda asker, seed: asker.above(LIMIT)
+            f"reward > {LIMIT}, file opened anew",
+            SPREAD,
+            lambda asker, seed: asker.above(LIMIT),
+            aim=QUICKEST,
         ),
-        Question("the return of every episode", SPREAD, lambda asker, seed: asker.returns()),
+        Question(
+            "the return of every episode",
+            SPREAD,
+            lambda asker, seed: asker.returns(),
+            aim="5 ms",
+        ),
         Question(
             "one episode in the middle, file open",
             SPREAD,
             lambda asker, seed: asker.episode(asker.count() // 500 + seed % 10),
             anew=False,
         ),
-        Question("opening the file", SPREAD, lambda asker, seed: asker.count(), opens=True),
+        Question(
+            "opening the file",
+            SPREAD,
+            lambda asker, seed: asker.count(),
+            opens=True,
+            aim="50 ms",
+        ),
         Question(
             "reward > 0 and not terminated, file opened anew",
             CLUSTERED,
             lambda asker, seed: asker.rewarded(),
+            aim=QUICKEST,
         ),
         Question(
-            f"reward > {LIMIT}, file opened anew", CLUSTERED, lambda asker, seed: asker.above(LIMIT)
+            f"reward > {LIMIT}, file opened anew",
+            CLUSTERED,
+            lambda asker, seed: asker.above(LIMIT),
+            aim="a tenth of spread",
         ),
     ),
 )

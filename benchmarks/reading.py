@@ -40,34 +40,44 @@ SUITE = Suite(
         CARTPOLE: ARRAYS | GYMBAG | {"h5py": f"{READERS}.hdf5:Chosen"} | OTHERS,
     },
     questions=(
-        Question("all observations", BREAKOUT, lambda reader, seed: reader.episodes()),
+        Question(
+            "all observations",
+            BREAKOUT,
+            lambda reader, seed: reader.episodes(),
+            aim="1.5",
+        ),
         Question(
             "the frames of one episode",
             BREAKOUT,
             lambda reader, seed: reader.episode(seed * 7 % reader.count()),
+            aim="1.5",
         ),
         Question(
             f"{BATCH} random transitions, file opened anew",
             BREAKOUT,
             lambda reader, seed: reader.sample(BATCH, seed),
+            aim="3",
         ),
         Question(
             "rewarded steps with observation and action, file open",
             BREAKOUT,
             lambda reader, seed: reader.rewarded(),
             anew=False,
+            aim="5",
         ),
         Question(
             f"episodes with a return above {RETURN:g}, file open",
             BREAKOUT,
             lambda reader, seed: reader.returns_above(RETURN),
             anew=False,
+            aim="5",
         ),
         Question(
             f"{BATCH} random transitions, file open",
             CARTPOLE,
             lambda reader, seed: reader.sample(BATCH, seed),
             anew=False,
+            aim="2",
         ),
     ),
 )

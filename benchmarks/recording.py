@@ -29,6 +29,8 @@ NAME = "recording"
 
 STEPS = {"CartPole-v1": 100_000, "ALE/Breakout-v5": 3_000}
 QUICK_STEPS = {"CartPole-v1": 500, "ALE/Breakout-v5": 20}
+AIMS = {"CartPole-v1": (1.10, 15, 16), "ALE/Breakout-v5": (1.05, 300, 64)}
+"""What gymbag is to cost: times bare, bytes a step, MB that come while recording."""
 REPETITIONS = 9
 
 PACKAGES = ["ale-py", "blosc2", "gym", "gymbag", "gymnasium", "numpy", "tables"]

@@ -8,6 +8,10 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, TypeAlias
 
+from benchmarks import asking as askers
+from benchmarks import reading as readers
+from benchmarks.recording import AIMS
+
 Results: TypeAlias = dict[str, Any]
 Spread: TypeAlias = dict[str, float]
 
@@ -48,10 +52,18 @@ def recording(results: Results) -> str:
     """Return a table for each environment, and how they were made."""
     names = "", "time / bare", "CPU / bare", "bytes a step", "memory, + MB", "while recording"
     tables = [
-        f"`{env_id}`, {steps:,} steps:\n\n" + table(names, map(recorder_cells, rows))
+        f"`{env_id}`, {steps:,} steps{aim(env_id)}:\n\n" + table(names, map(recorder_cells, rows))
         for (env_id, steps), rows in groupby(results["figures"], itemgetter("environment", "steps"))
     ]
     return "\n".join([*tables, note(RECORDING_NOTE, results)])
+
+
+def aim(env_id: str) -> str:
+    """Return what gymbag is to cost at most, if that was ever said."""
+    if env_id not in AIMS:
+        return ""
+    time, nbytes, memory = AIMS[env_id]
+    return f" (the aim: {time:.2f} times bare, {nbytes} bytes, {memory} MB while recording)"
 
 
 def recorder_cells(figure: dict[str, Any]) -> list[str]:
@@ -110,12 +122,16 @@ def growth(results: Results) -> str:
 
 def summary(reading: Results, asking: Results) -> str:
     """Return one line for each question: the reference, gymbag, and the quickest other."""
+    aims = {(q.data, q.words): q.aim for q in (*readers.SUITE.questions, *askers.SUITE.questions)}
     cells = [
-        [f"{data}: {question}", *compared({figure["peer"]: figure for figure in figures})]
+        [
+            f"{data}: {question}",
+            *compared({figure["peer"]: figure for figure in figures}, aims[data, question]),
+        ]
         for results in (reading, asking)
         for (data, question), figures in groupby(results["figures"], itemgetter("data", "question"))
     ]
-    names = "", REFERENCE, f"{OWN} / {REFERENCE}", "quickest other", f"it / {REFERENCE}"
+    names = "", REFERENCE, f"{OWN} / {REFERENCE}", "aim", "quickest other", f"it / {REFERENCE}"
     both = reading["made"], asking["made"]
     packages = sorted((both[0]["packages"] | both[1]["packages"]).items())
     commands = "\n".join(made["command"] for made in both)
@@ -123,12 +139,13 @@ def summary(reading: Results, asking: Results) -> str:
     return table(names, cells) + "\n" + note(SUMMARY_NOTE, {"made": made})
 
 
-def compared(figures: dict[str, dict[str, Any]]) -> list[str]:
+def compared(figures: dict[str, dict[str, Any]], aim: str) -> list[str]:
     others = [name for name in figures if not name.startswith((REFERENCE, OWN))]
     best = min(others, key=lambda name: figures[name]["wall_ratio"]["median"], default=None)
     return [
         duration(figures[REFERENCE]["wall_seconds"]["median"]),
         ratio(figures[OWN]["wall_ratio"]),
+        aim,
         best or "",
         ratio(figures[best]["wall_ratio"]) if best else "",
     ]

@@ -39,6 +39,8 @@ class Question:
     """Whether each asking opens the file first; if not, one that was asked before is asked."""
     opens: bool = False
     """Whether opening is all there is to do."""
+    aim: str = ""
+    """What gymbag's time is to be: mostly, how many times the reference's."""
 
 
 @dataclass(frozen=True)
