@@ -10,19 +10,19 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from gymbag.batches import Batches
-from gymbag.conditions import Asked, Both, Condition, Either, Everything, Mask, Neither, ask
-from gymbag.records import Dataset, Records, Rows, Span
+from gymbag.conditions import Asked, Both, Condition, Either, Everything, Neither, ask
+from gymbag.records import Dataset, Records, Rows
+from gymbag.scan import scan
 from gymbag.segments import Segment, StoredEpisode
 from gymbag.statistics import Statistics, collect
 from gymbag.steps import Episode, Step, Transitions
-from gymbag.storage.parallel import ordered
 from gymbag.transitions import TransitionItems
 from gymbag.windows import WindowItems
 
 __all__ = ["Asked", "Everything", "Selection"]
 
-SCAN_ROWS = 1 << 17
-"""Rows looked at together: enough to make NumPy's overhead small, few enough to fit in a cache."""
+MOST_KEPT = 1 << 20
+"""So many numbers of rows are kept, for the next field that is asked for."""
 
 
 class Selection:
@@ -37,6 +37,7 @@ class Selection:
         self._dataset = dataset
         self._condition = condition
         self._text = text
+        self._found: WeakKeyDictionary[Records, Rows] = WeakKeyDictionary()
         self._ends: WeakKeyDictionary[Records, Rows] = WeakKeyDictionary()
         self.name = name
 
@@ -83,26 +84,21 @@ class Selection:
         return Selection(self._dataset, condition, text, self.name)
 
     def _scan(self, records: Records) -> Iterator[Rows]:
-        """Iterate over the selected rows, some at a time."""
-        condition = self._condition.anew(records)
-        possible = condition.episodes(records)
-
-        def ask(window: Span) -> Rows:
-            rows = _rows_of(records, possible, window.start, window.stop)
-            selected = np.flatnonzero(condition.mask(records, rows))
-            return rows.start + selected if isinstance(rows, range) else rows[selected]
-
-        for selected in ordered(ask, _windows(records, possible, condition.outlook(records).holds)):
-            if len(selected):
-                yield selected
+        return scan(records, self._condition.anew(records))
 
     @property
     def rows(self) -> Rows:
         """The numbers of the selected rows in the data set, ascending, int64."""
-        return self._rows(self._records)
+        return self._rows(self._records).copy()
 
     def _rows(self, records: Records) -> Rows:
-        return np.concatenate([np.empty(0, dtype=np.int64), *self._scan(records)])
+        """Return the same, not to be changed: whoever wants one field mostly wants another."""
+        rows = self._found.get(records)
+        if rows is None:
+            rows = np.concatenate([np.empty(0, dtype=np.int64), *self._scan(records)])
+            if len(rows) <= MOST_KEPT:
+                self._found[records] = rows
+        return rows
 
     def __len__(self) -> int:
         """Return how many rows are selected; this asks the question."""
@@ -360,37 +356,3 @@ class Selection:
 
     def __repr__(self) -> str:
         return f"<Selection {self._text!r} of {self.name!r}>"
-
-
-def _windows(records: Records, episodes: Mask, stretches: Mask) -> list[Span]:
-    """Return where to look for rows of those episodes, in parts of at most `SCAN_ROWS`.
-
-    Args:
-        records: the rows.
-        episodes: which episodes can hold one that is selected.
-        stretches: which stretches of rows can.
-    """
-    some, size = np.flatnonzero(episodes), records.stretch_rows
-    marks = np.zeros(len(stretches) + 1, np.int64)
-    np.add.at(marks, records.first_rows[some] // size, 1)
-    np.add.at(marks, (records.end_rows[some] - 1) // size + 1, -1)
-    wanted = np.flatnonzero((np.cumsum(marks)[:-1] > 0) & stretches)
-    apart = (np.diff(wanted) > 1) | (wanted[1:] * size % SCAN_ROWS == 0)
-    return [
-        range(int(part[0]) * size, (int(part[-1]) + 1) * size)
-        for part in np.split(wanted, np.flatnonzero(apart) + 1)
-        if len(part)
-    ]
-
-
-def _rows_of(records: Records, possible: Mask, start: int, stop: int) -> Rows | Span:
-    """Return the rows between two that are of those episodes."""
-    stop = min(stop, records.rows)
-    first = int(records.episode_of(np.array([start]))[0])
-    last = int(records.episode_of(np.array([stop - 1]))[0])
-    there = np.flatnonzero(possible[first : last + 1])
-    begin = np.maximum(records.first_rows[first : last + 1], start)
-    end = np.minimum(records.end_rows[first : last + 1], stop)
-    if there[-1] - there[0] + 1 == len(there):
-        return range(int(begin[there[0]]), int(end[there[-1]]))
-    return start + np.flatnonzero(np.repeat(possible[first : last + 1], end - begin))

@@ -181,7 +181,7 @@ def test_what_cannot_be_is_not_read(sources: dict[str, Any], monkeypatch: Any) -
 
 
 def test_a_window_is_never_larger_than_it_may_be(sources: dict[str, Any], monkeypatch: Any) -> None:
-    monkeypatch.setattr("gymbag.selection.SCAN_ROWS", 4 * STRETCH)
+    monkeypatch.setattr("gymbag.scan.SCAN_ROWS", 4 * STRETCH)
     monkeypatch.setattr(Records, "stretch_rows", STRETCH)
     mask, asked = Asked.mask, []
     monkeypatch.setattr(

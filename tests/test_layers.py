@@ -22,6 +22,7 @@ LAYERS = [
     ["hdf5", "memory", "store", "wrapper"],
     ["recorder"],
     ["selection"],
+    ["scan"],
     ["conditions", "segments", "statistics", "transitions", "windows"],
     ["items"],
     ["gather"],

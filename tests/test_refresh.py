@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gymbag.records.MOST_ROWS", 8)
-    monkeypatch.setattr("gymbag.selection.SCAN_ROWS", 64)
+    monkeypatch.setattr("gymbag.scan.SCAN_ROWS", 64)
     monkeypatch.setattr("gymbag.records.Records.stretch_rows", 64)
 
 

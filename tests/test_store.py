@@ -216,7 +216,7 @@ def test_the_reward_of_breakout(breakout: Any) -> None:
 
 def test_one_episode_is_found_without_a_scan(cartpole: Any, monkeypatch: Any) -> None:
     store, kept = cartpole
-    monkeypatch.setattr("gymbag.selection.SCAN_ROWS", 10)
+    monkeypatch.setattr("gymbag.scan.SCAN_ROWS", 10)
     monkeypatch.setattr("gymbag.records.Records.stretch_rows", 10)
     asked: list[int] = []
     from gymbag.selection import Asked

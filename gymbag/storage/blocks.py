@@ -70,50 +70,59 @@ class BlockReader:
         Blocks are kept for the next time, unless these alone are more than the cache holds.
         """
         out = np.empty((len(rows), *block.shape[1:]), dtype=block.dtype)
-        size = stored.spec.chunk_rows
         order = np.argsort(rows, kind="stable")
         rows = rows[order]
-        keep = len(alike(rows // block.shape[0])) * block.nbytes <= self._cache.budget
+        size, is_chunk = block.shape[0], self._is_chunk(stored, block)
+        if is_chunk:
+            parts = [(start, stop, False) for start, stop in alike(rows // size)]
+        else:
+            parts = [*in_blocks(rows, size, order)]
+        keep = len(parts) * block.nbytes <= self._cache.budget
 
-        def take(part: tuple[int, int]) -> None:
-            start, stop = part
-            number = int(rows[start]) // size
-            wanted, places = rows[start:stop] - number * size, order[start:stop]
-            self._take(stored, block, number, wanted, out, places, keep)
+        def take(part: tuple[int, int, bool]) -> None:
+            start, stop, whole = part
+            first = int(rows[start])
+            if whole:
+                place = out[order[start] : order[start] + stop - start]
+                self._take_whole(stored, block, first, place)
+            else:
+                number = first // size
+                values = self._block(stored, block, number, keep)
+                _spread(values, rows[start:stop] - number * size, out, order[start:stop])
 
         scattered = not isinstance(as_slice(rows), slice)
         do = each if scattered and block.nbytes >= LARGE else one_by_one
-        do(take, alike(rows // size))
+        do(take, parts)
         return out
 
-    def _take(
-        self,
-        stored: StoredColumn,
-        block: Block,
-        number: int,
-        wanted: Numbers,
-        out: NDArray[Any],
-        places: Numbers,
-        keep: bool,
+    def _is_chunk(self, stored: StoredColumn, block: Block) -> bool:
+        """Return whether a block is all of a chunk, which is kept in any case."""
+        return block.field is None and block.shape[0] == stored.spec.chunk_rows
+
+    def _take_whole(
+        self, stored: StoredColumn, block: Block, first: int, out: NDArray[Any]
     ) -> None:
-        """Take entries of one chunk."""
-        size = block.shape[0]
-        if block.field is None and size == stored.spec.chunk_rows:
-            _spread(self.chunk(stored, number), wanted, out, places)
-            return
-        for start, stop, whole in in_blocks(wanted, size, places):
-            first, some = int(wanted[start]) // size, places[start:stop]
-            if whole:
-                self._unpack(stored, block, number, first, out[some[0] : some[-1] + 1])
-                continue
-            key = stored.spec.path, number, first, block.field
-            values = self._cache.peek(key)
-            if values is None:
-                place = np.empty(block.shape, block.dtype) if keep else self._scratch(block)
-                values = self._unpack(stored, block, number, first, place)
-                if keep:
-                    self._cache.keep(key, values)
-            _spread(values, wanted[start:stop] - first * size, out, some)
+        """Unpack the blocks from the row `first` on to where they are to go."""
+        size, done = stored.spec.chunk_rows, 0
+        while done < len(out):
+            number, inside = divmod(first + done, size)
+            place = out[done : done + size - inside]
+            self._unpack(stored, block, number, inside // block.shape[0], place)
+            done += len(place)
+
+    def _block(self, stored: StoredColumn, block: Block, number: int, keep: bool) -> NDArray[Any]:
+        """Return a block by its number in the column; it must not be changed."""
+        number, first = divmod(number, stored.spec.chunk_rows // block.shape[0])
+        if self._is_chunk(stored, block):
+            return self.chunk(stored, number)
+        key = stored.spec.path, number, first, block.field
+        values: NDArray[Any] | None = self._cache.peek(key)
+        if values is None:
+            place = np.empty(block.shape, block.dtype) if keep else self._scratch(block)
+            values = self._unpack(stored, block, number, first, place)
+            if keep:
+                self._cache.keep(key, values)
+        return values
 
     def _unpack(
         self, stored: StoredColumn, block: Block, number: int, first: int, values: NDArray[Any]
