@@ -25,6 +25,8 @@ from gymbag.schema import Schema
 from gymbag.schema.info import InfoColumn, InfoEncoder
 from gymbag.steps import CUT_OFF, Ended
 
+ndarray, TERMINATED, TRUNCATED = np.ndarray, Ended.TERMINATED, Ended.TRUNCATED
+"""They are found sooner as names of the module."""
 FIELDS = 4
 """Cells of a row: time, observation, action, reward."""
 REWARD = 3
@@ -179,12 +181,13 @@ class EpisodeBuilder:
             otherwise: called with the action, what `step` returned and the error, where the
                 method `step` would raise.
         """
-        observe, act = self.schema.observation.snapshot, self.schema.action.snapshot
-        array_type, dtype, shape, copied = self.schema.observation.quick()
-        plain = self.schema.action.plain
-        cells, extend, add_info = self._cells, self._cells.extend, self._info.add
-        due, fields, when_full, lock = self._due, FIELDS, self._when_full, self._lock
+        act, plain = self.schema.action.snapshot, self.schema.action.plain
+        low, high = plain.start, plain.stop
+        dtype, shape, copied = self.schema.observation.quick()
+        cells, extend, due, when_full = self._cells, self._cells.extend, self._due, self._when_full
+        carefully = self._add_carefully
 
+        # Each name from out here costs each call a nanosecond or two: the rest is elsewhere.
         def recorded(action: Any) -> Any:
             result = step(action)
             try:
@@ -192,33 +195,18 @@ class EpisodeBuilder:
                 observation, reward, terminated, truncated, info = result
                 if not self.running:
                     _refuse()
-                # The observation last: it is taken only if the step is.
-                acted = action if type(action) is int and action in plain else act(action)
-                if type(reward) is not float:
-                    reward = _number(reward)
+                acted = action if type(action) is int and low <= action < high else act(action)
                 if (
-                    type(observation) is array_type
+                    type(observation) is ndarray
                     and observation.dtype is dtype
                     and observation.shape == shape
+                    and type(reward) is float
+                    and not (info or terminated or truncated)
                 ):
-                    observed = copied(observation)
-                else:
-                    observed = observe(observation)
-                if not (info or terminated or truncated):
                     # No other thread sees half of what one call of a list does: no lock.
-                    extend((time, observed, acted, reward))
+                    extend((time, copied(observation), acted, reward))
                 else:
-                    with lock:
-                        if info:
-                            try:
-                                add_info(len(cells) // fields, info)
-                            except BaseException:
-                                self._forget()
-                                raise
-                        extend((time, observed, acted, reward))
-                        if terminated or truncated:
-                            ended = Ended.TERMINATED if terminated else Ended.TRUNCATED
-                            self._finish(ended, terminated, truncated)
+                    carefully(time, acted, result)
                 if len(cells) >= due[0]:
                     when_full()
             except BaseException as error:
@@ -226,6 +214,24 @@ class EpisodeBuilder:
             return result
 
         return recorded
+
+    def _add_carefully(self, time: float, acted: Any, result: tuple[Any, ...]) -> None:
+        """Add a row that needs a second look, has an info, or ends the episode."""
+        observation, reward, terminated, truncated, info = result
+        if type(reward) is not float:
+            reward = _number(reward)
+        # The observation last: it is taken only if the step is.
+        observed = self.schema.observation.snapshot(observation)
+        with self._lock:
+            if info:
+                try:
+                    self._info.add(self.pending, info)
+                except BaseException:
+                    self._forget()
+                    raise
+            self._cells.extend((time, observed, acted, reward))
+            if terminated or truncated:
+                self._finish(TERMINATED if terminated else TRUNCATED, terminated, truncated)
 
     def close(self, ended: Ended = Ended.CLOSED) -> None:
         """End the running episode, if one runs; one without a step is dropped."""
@@ -244,18 +250,20 @@ class EpisodeBuilder:
 
     def _finish(self, ended: Ended, terminated: bool, truncated: bool) -> None:
         self.running = False
-        cells = self._cells
+        cells, before = self._cells, self._first_row
+        rows = len(cells) // FIELDS
         if terminated:
-            self._ends["terminated"].append(self.pending - 1)
+            self._ends["terminated"].append(rows - 1)
         if truncated:
-            self._ends["truncated"].append(self.pending - 1)
-        first = max(0, self._start_row + 1 - self._first_row)
+            self._ends["truncated"].append(rows - 1)
+        first = self._start_row + 1 - before
+        rewards = cells[(first if first > 0 else 0) * FIELDS + REWARD :: FIELDS]
         self._finished.append(
             EpisodeRow(
                 self._next_episode + len(self._finished),
                 self._start_row,
-                self._first_row + len(cells) // FIELDS - self._start_row,
-                self._return + sum(cells[first * FIELDS + REWARD :: FIELDS]),
+                before + rows - self._start_row,
+                self._return + sum(rewards),
                 self._start_time,
                 cells[-FIELDS],
                 ended,

@@ -23,7 +23,7 @@ from gymbag.schema.slabs import Slabs
 WIDE = 4096
 """From this many bytes on, memory for copies is kept and used again."""
 SMALL = 256
-"""So many of a Discrete space's values are known by heart."""
+"""So many of a Discrete space's values are looked up instead of converted."""
 
 
 def smallest_dtype(low: int, high: int) -> np.dtype:
@@ -83,20 +83,20 @@ class ArrayCodec(SpaceCodec):
         """Return the dtype of the column."""
 
     def _bind_snapshot(self) -> Callable[[Any], Any]:
-        array_type, stored, shape, copy = self.quick()
+        stored, shape, copy = self.quick()
         fit = self._fit
 
         def snapshot(value: Any) -> Any:
-            if type(value) is array_type and value.dtype is stored and value.shape == shape:
+            if type(value) is np.ndarray and value.dtype is stored and value.shape == shape:
                 return copy(value)
             return copy(fit(value))
 
         return snapshot
 
-    def quick(self) -> tuple[Any, Any, Any, Any]:
+    def quick(self) -> tuple[Any, Any, Any]:
         """Return the column's own dtype and shape, and what copies such an array."""
         copy = np.ndarray.tobytes if self._slabs is None else self._slabs.copy
-        return np.ndarray, self.stored, self.shape, copy
+        return self.stored, self.shape, copy
 
     def snapshot(self, value: Any) -> Any:
         """Return the value's bytes in the column's dtype, or where a wide one was copied to."""
@@ -269,11 +269,11 @@ class DiscreteCodec(SpaceCodec):
         self.n = int(description["n"])
         stored = smallest_dtype(self.start, self.start + self.n - 1)
         self.columns = (Column(path, stored, (), frame),)
-        self.plain = frozenset({0, *range(self.start, self.start + min(self.n, SMALL))})
+        self.plain = range(self.start, self.start + self.n)
         self.snapshot = self._bind_snapshot()  # type: ignore[assignment,method-assign]
 
     def _bind_snapshot(self) -> Callable[[Any], int]:
-        known, fit = dict(zip(self.plain, self.plain, strict=True)), self._fit
+        known, fit = {0: 0, **{value: value for value in self.plain[:SMALL]}}, self._fit
         index = operator.index  # Python's integers are found sooner than NumPy's
 
         def snapshot(value: Any) -> int:

@@ -46,7 +46,7 @@ class SpaceCodec(ABC):
     columns: tuple[Column, ...] = ()
     """The columns, in the order in which `encode` gives and `decode` takes their arrays."""
 
-    plain: frozenset[int] = frozenset()
+    plain = range(0)
     """Integers that are snapshots themselves: a recording takes them without a call."""
 
     def __init__(self, description: Description, path: str, frame: str) -> None:
@@ -92,14 +92,14 @@ class SpaceCodec(ABC):
         arrays = self.encode([self.snapshot(value) for value in values])
         return self.decode(iter(arrays), len(values))
 
-    def quick(self) -> tuple[Any, Any, Any, Any]:
-        """Return which values need no check, and what then takes their snapshot.
+    def quick(self) -> tuple[Any, Any, Any]:
+        """Return which arrays need no check, and what then takes their snapshot.
 
         Returns:
-            The type, the dtype (that very object) and the shape of such an array, and a function;
-            of a type that nothing has, where every value must go through `snapshot`.
+            The dtype (that very object) and the shape of such an array, and a function; a dtype
+            that no array has, where every value must go through `snapshot`.
         """
-        return None, None, None, None
+        return None, None, None
 
     def forget(self) -> None:
         """Take back the last snapshot, which nobody holds any more."""
