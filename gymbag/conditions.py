@@ -93,7 +93,6 @@ class Asked(Condition):
     """The rows of which a question holds."""
 
     plan: Plan
-    params: Mapping[str, Any]
     info_columns: tuple[InfoColumn, ...]
     """What the infos had when the plan was made."""
 
@@ -106,7 +105,7 @@ class Asked(Condition):
         """Return a new plan, if the infos have other columns by now."""
         if self.info_columns == records.reader.meta.info_columns:
             return self
-        return ask(records, self.plan.text, self.params)
+        return ask(records, self.plan.text, self.plan.params)
 
     def episodes(self, records: Records) -> Mask:
         """Return the episodes of which those terms hold that are about episodes."""
@@ -228,7 +227,7 @@ class Neither(Condition):
 def ask(records: Records, text: str, params: Mapping[str, Any]) -> Asked:
     """Return the condition that a question's text states."""
     plan = compile_query(text, records.catalogue, params)
-    return Asked(plan, params, records.reader.meta.info_columns)
+    return Asked(plan, records.reader.meta.info_columns)
 
 
 def _narrowed(

@@ -21,6 +21,7 @@ from gymnasium.utils import env_checker
 
 import gymbag
 from gymbag.errors import FileBusy, FileError, NotAStore, RecordingWarning, SchemaError
+from gymbag.schema import Schema
 from gymbag.steps import Ended
 from tests.spaces import same
 
@@ -374,6 +375,7 @@ def test_odd_infos_and_rewards(tmp_path: Path) -> None:
 class Unfinished(dict[str, int]):
     def items(self) -> Any:
         yield "key", 8
+        yield "other", "text"
         raise OverflowError
 
 
@@ -400,6 +402,32 @@ def test_what_is_refused_for_its_info_leaves_nothing(tmp_path: Path) -> None:
         assert store["episode"].tolist() == [0, 0, 1, 1]
         assert store["observation"][:, 0].tolist() == [0, 1, 3, 4]
         assert store["info.key"].tolist() == [None, 0, None, 3]
+        assert "info.other" not in store.columns
+
+
+def test_a_key_that_is_no_text_is_kept_in_a_cell(tmp_path: Path) -> None:
+    recorder = gymbag.HDF5Recorder(tmp_path / "x.h5", spaces.Discrete(9), spaces.Discrete(2))
+    infos = [{"x": 1, "outer": {"y": 2}}, {"\ud800": 1, "x": 2}, {"\udfff": {"y": 3}, "x": 3}]
+    recorder.on_reset(0.0, 0, infos[0])
+    for info in infos[1:]:
+        recorder.on_step(1.0, 1, 1, 1.0, False, False, info)
+    recorder.on_close()
+    with gymbag.open(tmp_path / "x.h5") as store:
+        assert store["info.x"].tolist() == [1, 2, 3]
+        assert [step.info for step in store.steps()] == infos
+
+
+def test_nulls_of_a_choice_are_taken_with_its_values(tmp_path: Path) -> None:
+    """Not when they are encoded: another thread may do that, while this one copies a value."""
+    image = spaces.Box(0, 255, (70, 70), np.uint8)
+    schema = Schema.from_spaces(spaces.OneOf((spaces.Discrete(3), image)), spaces.Discrete(2))
+    codec = schema.observation
+    places = [codec.snapshot((1, np.full((70, 70), value, np.uint8))) for value in (7, 8)]
+    for child in codec.children:  # type: ignore[attr-defined]
+        child.snapshot = None
+    choices, _, images = codec.encode([(0, 2), *places])
+    assert choices.tolist() == [0, 1, 1]
+    assert images[:, 0, 0].tolist() == [0, 7, 8]
 
 
 def test_a_recording_is_not_copied(tmp_path: Path) -> None:

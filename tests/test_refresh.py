@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from gymnasium import spaces
 
 import gymbag
 from gymbag.errors import FileError, QueryError, SchemaError
+from gymbag.storage import blocks
 from gymbag.storage.cache import ChunkCache, ColumnCache, _lock
+from gymbag.storage.reader import DatasetReader
 
 EPISODES, LENGTH, WIDTH = 40, 50, 1000
 HERE = {"PYTHONPATH": str(Path(gymbag.__file__).parents[1])}
@@ -238,6 +241,34 @@ def test_a_cache_interrupted_by_its_own_thread_keeps_nothing_more() -> None:
     assert cache.peek("a") is not None
 
 
+def test_who_reads_in_the_middle_of_reading_disturbs_nobody(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    rows, others = rng.permutation(EPISODES * LENGTH)[:99], rng.permutation(EPISODES * LENGTH)[:9]
+    spread, unpack = blocks._spread, blocks.unpack_blocks
+    with closing(DatasetReader(path, cache_bytes=0)) as reader:
+        (column,) = reader.meta.schema.observation.columns
+
+        def first(rows: Any) -> Any:
+            found = reader.take(column, rows)[:, 0]
+            return found // 1000 * LENGTH + found % 1000
+
+        def interrupted(work: Any) -> Any:
+            def run(*args: Any) -> Any:
+                with monkeypatch.context() as calm:
+                    calm.setattr(blocks, "_spread", spread)
+                    calm.setattr(blocks, "unpack_blocks", unpack)
+                    assert first(others).tolist() == others.tolist()
+                return work(*args)
+
+            return run
+
+        monkeypatch.setattr(blocks, "_spread", interrupted(spread))
+        monkeypatch.setattr(blocks, "unpack_blocks", interrupted(unpack))
+        assert first(rows).tolist() == rows.tolist()
+
+
 def test_pickles_of_parts_that_have_moved_are_refused(path: Path) -> None:
     with gymbag.open(path) as store:
         segment = next(store.where("episode == 10 and step > 3").segments())
@@ -267,10 +298,15 @@ def test_questions_are_understood_anew_when_infos_have_other_values(tmp_path: Pa
         flag, compared = store.where("info.x"), store.where("step > 0") & store.where("info.x > 0")
         either = ~(store.where("info.x > 0") | store.where("episode == 7"))
         assert (len(flag), len(compared), len(either)) == (1, 1, 2)
+        wanted = [0, 1]
+        listed = store.where("step in wanted", wanted=wanted)
+        wanted.append(2)
         record(2.5, -1.0, True)
         store.refresh()
         assert compared["info.x"].tolist() == [1.0, 2.5, 1.0]
         assert pickle.loads(pickle.dumps(either)).rows.tolist() == [0, 2, 3, 5]
+        assert listed["step"].tolist() == [0, 1, 0, 1]
+        assert len(pickle.loads(pickle.dumps(store.where("step in x", x={1: 0}.keys())))) == 2
         with pytest.raises(QueryError, match="is not a condition"):
             len(flag)
 

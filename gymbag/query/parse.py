@@ -15,7 +15,7 @@ import re
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Set
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -94,7 +94,10 @@ _NEWLINE = re.compile(r"\r\n|\r|\n")
 _FOREIGN_WORD = re.compile(r"&&|\|\||<>|===|=>|=<|!(?!=)|(?<![=!<>:])=(?!=)|\b(?:AND|OR|NOT)\b")
 
 
-def parse(text: str, params: Mapping[str, Any]) -> tuple[Node, set[str]]:
+Constants: TypeAlias = Scalar | tuple[Scalar, ...]
+
+
+def parse(text: str, params: Mapping[str, Constants]) -> tuple[Node, set[str]]:
     """Return the tree of `text`, and which parameters it uses; their values are in the tree.
 
     >>> tree, used = parse("reward > t", {"t": 0.5})
@@ -102,15 +105,24 @@ def parse(text: str, params: Mapping[str, Any]) -> tuple[Node, set[str]]:
     (Path(keys=('reward',), places=(0,)), Given(value=0.5, at=9))
 
     Raises:
-        QueryError: The text is no query, or a parameter is not a value.
+        QueryError: The text is no query.
     """
     if not isinstance(text, str):
         raise QueryError(f"expected a text, such as 'reward > 0'; found {type(text).__name__}")
     if len(text) > MAX_LENGTH:
         message = f"a query has at most {MAX_LENGTH} characters; found {len(text)}"
         raise complaint(text[: MAX_LENGTH + 88], message, MAX_LENGTH)
-    parser = _Parser(text, {name: _parameter(name, value) for name, value in params.items()})
+    parser = _Parser(text, params)
     return parser.read(), parser.used
+
+
+def constants(params: Mapping[str, Any]) -> dict[str, Constants]:
+    """Return parameters as constants, whatever becomes of the objects that were given.
+
+    Raises:
+        QueryError: One is no value that a query can have.
+    """
+    return {name: _parameter(name, value) for name, value in params.items()}
 
 
 def _scalar(value: Any) -> Scalar | None:
@@ -132,7 +144,7 @@ def _scalar(value: Any) -> Scalar | None:
     return int(value)
 
 
-def _parameter(name: str, value: Any) -> Scalar | tuple[Scalar, ...]:
+def _parameter(name: str, value: Any) -> Constants:
     """Return a parameter as a constant, or as a tuple of constants."""
     constant = _scalar(value)
     if constant is not None:
@@ -160,7 +172,7 @@ def _parameter(name: str, value: Any) -> Scalar | tuple[Scalar, ...]:
 class _Parser:
     """Translates one text."""
 
-    def __init__(self, text: str, params: Mapping[str, Scalar | tuple[Scalar, ...]]) -> None:
+    def __init__(self, text: str, params: Mapping[str, Constants]) -> None:
         self.text = text
         self.params = params
         self.used: set[str] = set()

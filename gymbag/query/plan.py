@@ -31,7 +31,7 @@ from gymbag.query.evaluate import (
     parts,
 )
 from gymbag.query.fields import Catalogue, Field, Kind, Level, Side
-from gymbag.query.parse import parse
+from gymbag.query.parse import Constants, constants, parse
 from gymbag.query.tree import Call, Chain, Given, Junction, Listing, Node, Path
 
 _SIDES: tuple[Side, Side] = ("number", "text")
@@ -53,6 +53,8 @@ class Plan:
     """What a narrow column decides, possibly together with values of the episode."""
     wide: Expression | None
     """The rest, which needs arrays beside the table."""
+    params: Mapping[str, Constants]
+    """Its parameters."""
 
 
 def compile_query(text: str, catalogue: Catalogue, params: Mapping[str, Any] | None = None) -> Plan:
@@ -81,17 +83,18 @@ def compile_query(text: str, catalogue: Catalogue, params: Mapping[str, Any] | N
     Raises:
         QueryError: The text is not understood; the message shows where.
     """
-    params = params or {}
-    _check_names(params, catalogue)
-    tree, used = parse(text, params)
-    root = _Checker(text, catalogue, params).condition(tree)
-    for name in params:
+    _check_names(params or {}, catalogue)
+    given = constants(params or {})
+    tree, used = parse(text, given)
+    root = _Checker(text, catalogue, given).condition(tree)
+    for name in given:
         if name not in used:
             raise complaint(text, f"the parameter {name!r} is not used")
     split: dict[Level, list[Typed]] = {level: [] for level in Level}
     for term in _terms(root):
         split[max((field.level for field in fields(term)), default=Level.EPISODE)].append(term)
-    return Plan(text, *(_expression(split[level]) for level in Level))
+    episode, row, wide = (_expression(split[level]) for level in Level)
+    return Plan(text, episode, row, wide, given)
 
 
 def _check_names(params: Mapping[str, Any], catalogue: Catalogue) -> None:

@@ -129,12 +129,14 @@ class InfoEncoder:
         Raises:
             SchemaError: it is no mapping. Of an info that is refused, nothing is taken.
         """
+        known = len(self.columns)
         try:
             rest = self._add(row, info, ())
             if rest:
                 self._cells[row] = self._cell(rest)
         except BaseException:
             self.drop(row)
+            self._forget_columns(known)
             if hasattr(info, "items"):
                 raise
             found = f"{info!r:.80} ({type(info).__name__})"
@@ -166,6 +168,8 @@ class InfoEncoder:
         if cls not in TYPE_NAMES or type(key) is not str or not _fits(value):
             return False
         keys = (*above, key)
+        if not _encodes("".join(keys)):
+            return False
         known = self._index.setdefault(above, {})
         if (key, cls) in known or len(self.columns) >= MOST_COLUMNS:
             return False
@@ -175,6 +179,13 @@ class InfoEncoder:
         self._rows.append([row])
         self._values.append([value])
         return True
+
+    def _forget_columns(self, known: int) -> None:
+        """Forget those columns that were opened after so many."""
+        for column in self.columns[known:]:
+            *above, last = column.keys
+            del self._index[tuple(above)][last, TYPES[column.type][0]]
+        del self.columns[known:], self._rows[known:], self._values[known:]
 
     def _name(self, keys: Keys, type_name: str) -> str:
         """Return the path of the key; with its type, if a column of another type has it."""
@@ -275,10 +286,17 @@ def _fits(value: Any) -> bool:
     if type(value) is int:
         return -(2**63) <= value < 2**63
     if type(value) is str:
-        try:
-            return len(value.encode()) <= TEXT_BYTES and not value.endswith("\0")
-        except UnicodeEncodeError:
-            return False
+        fits = _encodes(value) and len(value.encode()) <= TEXT_BYTES
+        return fits and not value.endswith("\0")
+    return True
+
+
+def _encodes(text: str) -> bool:
+    """Return whether a text has a form in UTF-8; half of a surrogate pair has none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
     return True
 
 

@@ -217,17 +217,18 @@ class OneOfCodec(SpaceCodec):
             index = range(len(self.children))[choice]
         except (TypeError, ValueError, IndexError):
             raise self.misfit(f"found {value!r:.80}") from None
+        # Not before they are needed: a description alone is to take no memory. And not while they
+        # are encoded, which is done in another thread than snapshots are taken in.
+        self._nulls = self._nulls or [child.snapshot(child.null()) for child in self.children]
         return index, self.children[index].snapshot(chosen)
 
     def encode(self, snapshots: Sequence[tuple[int, Any]]) -> Arrays:
         """Return the choices, and each child's arrays."""
-        # Not before they are needed: a description alone is to take no memory.
-        self._nulls = self._nulls or [child.snapshot(child.null()) for child in self.children]
         choices = [choice for choice, _ in snapshots]
         arrays = [np.array(choices, dtype=self.columns[0].dtype)]
         for index, child in enumerate(self.children):
-            null = self._nulls[index]
-            arrays += child.encode([v if choice == index else null for choice, v in snapshots])
+            values = [v if choice == index else self._nulls[index] for choice, v in snapshots]
+            arrays += child.encode(values)
         return arrays
 
     def decode(self, arrays: Iterator[NDArray[Any]], n: int) -> tuple[Any, ...]:

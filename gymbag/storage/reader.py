@@ -199,11 +199,11 @@ class DatasetReader(Reader):
 
     def _packed(self, steps: StoredColumn, numbers: range) -> list[memoryview | None]:
         """Return chunks of the table as they were packed: a question asks for several fields."""
-        latest = self._latest
-        if getattr(latest, "numbers", None) != numbers:
-            latest.packed = [steps.packed(number) for number in numbers]
-            latest.numbers = numbers
-        return latest.packed  # type: ignore[no-any-return]
+        latest: tuple[range | None, list[memoryview | None]]
+        latest = getattr(self._latest, "packed", (None, []))
+        if latest[0] != numbers:
+            latest = self._latest.packed = numbers, [steps.packed(number) for number in numbers]
+        return latest[1]
 
     def take_column(
         self, column: Column, rows: NDArray[np.int64]
